@@ -1,0 +1,16 @@
+module github.com/nearfar/nearfar
+
+go 1.26.0
+
+require (
+	github.com/fxamacker/cbor/v2 v2.10.0
+	github.com/panjf2000/ants/v2 v2.12.1
+	github.com/stretchr/testify v1.12.1
+	golang.org/x/sync v0.24.0
+	pgregory.net/rapid v1.3.0
+)
+
+require (
+	github.com/x448/float16 v0.8.4 // indirect
+	go.yaml.in/yaml/v3 v3.0.5 // indirect
+)

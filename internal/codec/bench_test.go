@@ -1,0 +1,166 @@
+package codec_test
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fxamacker/cbor/v2"
+	"github.com/stretchr/testify/require"
+
+	"github.com/nearfar/nearfar/internal/codec"
+)
+
+// The figures in the comments of the package come from
+//
+//	go test -run '^$' -bench . ./internal/codec/
+
+func BenchmarkScalars(b *testing.B) {
+	b.Run("int", there2(42))
+	b.Run("float64", there2(4.2))
+	b.Run("bool", there2(true))
+	b.Run("int32", there2(int32(42)))
+	b.Run("string", there2("some twenty letters."))
+	b.Run("pair", there2(pair{1, 2}))
+	b.Run("bytes", there2([]byte("some twenty letters.")))
+}
+
+func BenchmarkFloats(b *testing.B) {
+	b.Run("codec", there2(make([]float64, 131072)))
+	b.Run("cbor", thereByCBOR(make([]float64, 131072)))
+}
+
+func BenchmarkPairs(b *testing.B) {
+	b.Run("codec", there2(make([]pair, 1000)))
+	b.Run("cbor", thereByCBOR(make([]pair, 1000)))
+}
+
+func BenchmarkStrings(b *testing.B) {
+	s := make([]string, 1000)
+	for i := range s {
+		s[i] = fmt.Sprintf("string number %d", i)
+	}
+	b.Run("codec", there2(s))
+	b.Run("cbor", thereByCBOR(s))
+}
+
+func BenchmarkRecords(b *testing.B) {
+	r := make([]record, 1000)
+	for i := range r {
+		r[i] = record{Name: "a name", At: time.Unix(int64(i), 5).UTC(), Score: 1.5, Tags: []string{"a", "b"}, Took: 7}
+	}
+	b.Run("codec", there2(r))
+	b.Run("cbor", thereByCBOR(r))
+}
+
+// What the general codec costs beyond cbor itself, which is what makes it faithful.
+func BenchmarkGeneral(b *testing.B) {
+	type job struct {
+		ID     int
+		Name   string
+		Labels map[string]string
+		Parent *int
+		Sizes  []int
+		At     time.Time
+	}
+	v := job{1, "a name", map[string]string{"a": "b", "c": "d"}, new(int), []int{1, 2, 3, 4}, time.Unix(1, 2).UTC()}
+	b.Run("codec", there2(v))
+	b.Run("cbor", thereByCBOR(v))
+	t := &tree{}
+	for i := range 1000 {
+		t = &tree{Value: i, Left: t, Kids: []*tree{nil}}
+	}
+	b.Run("tree/codec", there2(t))
+	b.Run("tree/cbor", thereByCBOR(t))
+}
+
+func BenchmarkReferences(b *testing.B) {
+	b.Run("none", func(b *testing.B) {
+		t, v := codec.TypeFor[record](), reflect.ValueOf(new(record)).Elem()
+		for b.Loop() {
+			if t.HasReferences() {
+				t.References(v, func(reflect.Value) {})
+			}
+		}
+	})
+	b.Run("two", func(b *testing.B) {
+		type two struct{ A, B *ref[int] }
+		t, v := codec.TypeFor[two](), reflect.ValueOf(&two{new(ref[int]), new(ref[int])}).Elem()
+		n := 0
+		for b.Loop() {
+			if t.HasReferences() {
+				t.References(v, func(reflect.Value) { n++ })
+			}
+		}
+	})
+}
+
+func there2[T any](v T) func(*testing.B) {
+	return func(b *testing.B) {
+		var data []byte
+		var err error
+		b.Run("encode", func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if data, err = codec.Append(data[:0], &v); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.SetBytes(int64(len(data)))
+		})
+		var to T
+		b.Run("decode", func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := codec.Decode(data, &to); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.SetBytes(int64(len(data)))
+		})
+		// As a message is: into fresh memory on both sides.
+		b.Run("both", func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				data, err := codec.Append(nil, &v)
+				if err != nil {
+					b.Fatal(err)
+				}
+				if err := codec.Decode(data, &to); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func thereByCBOR[T any](v T) func(*testing.B) {
+	return func(b *testing.B) {
+		dec, err := cbor.DecOptions{MaxArrayElements: 1 << 30, MaxNestedLevels: 10000}.DecMode()
+		require.NoError(b, err)
+		enc, err := cbor.EncOptions{Sort: cbor.SortBytewiseLexical, Time: cbor.TimeRFC3339Nano}.EncMode()
+		require.NoError(b, err)
+		var data []byte
+		b.Run("encode", func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if data, err = enc.Marshal(&v); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		b.Run("decode", func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				var to T
+				if err := dec.Unmarshal(data, &to); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+var _ = strings.Repeat
