@@ -1,0 +1,2 @@
+// Package executor submits functions and gets futures back, near or far.
+package executor

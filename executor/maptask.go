@@ -1,0 +1,77 @@
+package executor
+
+import (
+	"context"
+
+	"github.com/nearfar/nearfar/internal/cell"
+)
+
+// A mapTask is one item of a Map, as a task of its own: where items have retries and
+// timeouts of their own, or the backend has no slots for a span.
+type mapTask[A, R any] struct {
+	task[A, R]
+	job  *mapJob[A, R]
+	i    int
+	hook cell.Hook
+}
+
+// startTasks submits a task for each item. It returns when they have all found room.
+func (j *mapJob[A, R]) startTasks(ctx context.Context) {
+	tasks := make([]mapTask[A, R], len(j.items))
+	for i := range tasks {
+		t := &tasks[i]
+		t.job, t.i, t.fn, t.arg = j, i, j.fn, j.items[i]
+		c := t.core()
+		c.Owner, c.Scope = t, j.core.Scope
+		m := t.more()
+		m.special, m.hidden, m.opts = true, true, j.more.opts
+		c.Mark()
+		t.hook.Do = t
+		if !c.AddHook(&t.hook) { // ctx has ended
+			defer t.Fire(nil, nil)
+		}
+	}
+	j.left.Store(int64(len(tasks)))
+	j.mu.Lock()
+	j.tasks = tasks
+	j.mu.Unlock()
+	if j.core.Settled() {
+		j.stop()
+	}
+	for i := range tasks {
+		if t := &tasks[i]; !t.core().Settled() {
+			j.base.submit(ctx, t, t.more(), nil, nil)
+		}
+	}
+}
+
+// Run shows the batch as running, and runs the item.
+func (t *mapTask[A, R]) Run(slot any) {
+	if t.core().Runnable() {
+		t.job.core.Start(0)
+	}
+	t.task.Run(slot)
+}
+
+// Fire records the item's outcome.
+func (t *mapTask[A, R]) Fire(*cell.Hook, *cell.Wave) {
+	j, i := t.job, t.i
+	switch c := t.cell(); c.State() {
+	case cell.Finished:
+		j.out[i], _ = c.GetPinned()
+		j.report(nil, i, i+1)
+	case cell.Failed:
+		j.itemFailed(i, c.Err())
+		j.report(nil, i, i+1)
+	}
+	if j.left.Add(-1) == 0 {
+		j.over()
+	}
+}
+
+// withdraw cancels the item if it has not started.
+func (t *mapTask[A, R]) withdraw() {
+	var w cell.Wave
+	t.core().CancelPending(cell.CancelError(nil), &w)
+	w.Run()
+}

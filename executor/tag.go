@@ -1,0 +1,38 @@
+package executor
+
+import (
+	"context"
+	"runtime/pprof"
+	"runtime/trace"
+	"sync"
+
+	"github.com/nearfar/nearfar/pool"
+)
+
+// tag labels the runner's goroutine, and what the task starts, for CPU and goroutine
+// profiles: task=NAME. The label stays until a task of another function comes, so a
+// run of tasks of one function pays for it once. code tells functions apart.
+func tag(r *pool.Runner, code uintptr, name func() string) {
+	if r == nil || r.Tag == code {
+		return
+	}
+	r.Tag = code
+	n := name()
+	labels, ok := labelSets.Load(n)
+	if !ok {
+		labels, _ = labelSets.LoadOrStore(n, pprof.WithLabels(context.Background(), pprof.Labels("task", n)))
+	}
+	pprof.SetGoroutineLabels(labels.(context.Context))
+}
+
+// labelSets are contexts with a label, by name. There are as many as the program
+// has names for tasks.
+var labelSets sync.Map
+
+// region traces a task's function, while somebody traces: defer region(ctx, name)().
+func region(ctx context.Context, name func() string) func() {
+	if !trace.IsEnabled() {
+		return func() {}
+	}
+	return trace.StartRegion(ctx, name()).End
+}
