@@ -3,7 +3,7 @@ package codec_test
 import (
 	"fmt"
 	"reflect"
-	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -17,24 +17,42 @@ import (
 //
 //	go test -run '^$' -bench . ./internal/codec/
 
+func BenchmarkFor(b *testing.B) {
+	t := reflect.TypeFor[pair]()
+	b.Run("table", func(b *testing.B) {
+		for b.Loop() {
+			codec.For(t)
+		}
+	})
+	b.Run("sync.Map", func(b *testing.B) {
+		var m sync.Map
+		m.Store(t, codec.For(t))
+		for b.Loop() {
+			if known, ok := m.Load(t); !ok || known.(*codec.Type) == nil {
+				b.Fatal("lost")
+			}
+		}
+	})
+}
+
 func BenchmarkScalars(b *testing.B) {
-	b.Run("int", there2(42))
-	b.Run("float64", there2(4.2))
-	b.Run("bool", there2(true))
-	b.Run("int32", there2(int32(42)))
-	b.Run("string", there2("some twenty letters."))
-	b.Run("pair", there2(pair{1, 2}))
-	b.Run("bytes", there2([]byte("some twenty letters.")))
+	b.Run("int", roundTrip(42))
+	b.Run("float64", roundTrip(4.2))
+	b.Run("bool", roundTrip(true))
+	b.Run("int32", roundTrip(int32(42)))
+	b.Run("string", roundTrip("some twenty letters."))
+	b.Run("pair", roundTrip(pair{1, 2}))
+	b.Run("bytes", roundTrip([]byte("some twenty letters.")))
 }
 
 func BenchmarkFloats(b *testing.B) {
-	b.Run("codec", there2(make([]float64, 131072)))
-	b.Run("cbor", thereByCBOR(make([]float64, 131072)))
+	b.Run("codec", roundTrip(make([]float64, 131072)))
+	b.Run("cbor", plainCBOR(make([]float64, 131072)))
 }
 
 func BenchmarkPairs(b *testing.B) {
-	b.Run("codec", there2(make([]pair, 1000)))
-	b.Run("cbor", thereByCBOR(make([]pair, 1000)))
+	b.Run("codec", roundTrip(make([]pair, 1000)))
+	b.Run("cbor", plainCBOR(make([]pair, 1000)))
 }
 
 func BenchmarkStrings(b *testing.B) {
@@ -42,8 +60,8 @@ func BenchmarkStrings(b *testing.B) {
 	for i := range s {
 		s[i] = fmt.Sprintf("string number %d", i)
 	}
-	b.Run("codec", there2(s))
-	b.Run("cbor", thereByCBOR(s))
+	b.Run("codec", roundTrip(s))
+	b.Run("cbor", plainCBOR(s))
 }
 
 func BenchmarkRecords(b *testing.B) {
@@ -51,8 +69,8 @@ func BenchmarkRecords(b *testing.B) {
 	for i := range r {
 		r[i] = record{Name: "a name", At: time.Unix(int64(i), 5).UTC(), Score: 1.5, Tags: []string{"a", "b"}, Took: 7}
 	}
-	b.Run("codec", there2(r))
-	b.Run("cbor", thereByCBOR(r))
+	b.Run("codec", roundTrip(r))
+	b.Run("cbor", plainCBOR(r))
 }
 
 // What the general codec costs beyond cbor itself, which is what makes it faithful.
@@ -66,14 +84,14 @@ func BenchmarkGeneral(b *testing.B) {
 		At     time.Time
 	}
 	v := job{1, "a name", map[string]string{"a": "b", "c": "d"}, new(int), []int{1, 2, 3, 4}, time.Unix(1, 2).UTC()}
-	b.Run("codec", there2(v))
-	b.Run("cbor", thereByCBOR(v))
+	b.Run("codec", roundTrip(v))
+	b.Run("cbor", plainCBOR(v))
 	t := &tree{}
 	for i := range 1000 {
 		t = &tree{Value: i, Left: t, Kids: []*tree{nil}}
 	}
-	b.Run("tree/codec", there2(t))
-	b.Run("tree/cbor", thereByCBOR(t))
+	b.Run("tree/codec", roundTrip(t))
+	b.Run("tree/cbor", plainCBOR(t))
 }
 
 func BenchmarkReferences(b *testing.B) {
@@ -97,7 +115,7 @@ func BenchmarkReferences(b *testing.B) {
 	})
 }
 
-func there2[T any](v T) func(*testing.B) {
+func roundTrip[T any](v T) func(*testing.B) {
 	return func(b *testing.B) {
 		var data []byte
 		var err error
@@ -136,7 +154,7 @@ func there2[T any](v T) func(*testing.B) {
 	}
 }
 
-func thereByCBOR[T any](v T) func(*testing.B) {
+func plainCBOR[T any](v T) func(*testing.B) {
 	return func(b *testing.B) {
 		dec, err := cbor.DecOptions{MaxArrayElements: 1 << 30, MaxNestedLevels: 10000}.DecMode()
 		require.NoError(b, err)
@@ -162,5 +180,3 @@ func thereByCBOR[T any](v T) func(*testing.B) {
 		})
 	}
 }
-
-var _ = strings.Repeat

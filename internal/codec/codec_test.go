@@ -47,8 +47,6 @@ func there(t require.TestingT, v any) any {
 	return into.Interface()
 }
 
-func pointer[T any](v T) *T { return &v }
-
 func TestValuesArriveAsTheyLeft(t *testing.T) {
 	ny := time.FixedZone("NY", -5*3600)
 	odd := time.FixedZone("LMT", 53*60+28)
@@ -62,23 +60,23 @@ func TestValuesArriveAsTheyLeft(t *testing.T) {
 	require.NoError(t, err)
 	full := general{
 		base: base{1, "k"}, Pair: &Pair{3, 4},
-		Names: map[string]int{"b": 2, "a": 1, "": math.MinInt64}, ByID: map[int32][]string{-1: nil, 2: {}, 3: {"\xff\x00"}},
-		Set: map[pair]struct{}{{1, 2}: {}, {2, 1}: {}}, Born: time.Date(1, 2, 3, 4, 5, 6, 789, ny), Died: pointer(time.Unix(0, 1).UTC()),
+		Names: map[string]int{"b": 2, "a": 1, "": math.MinInt}, ByID: map[int32][]string{-1: nil, 2: {}, 3: {"\xff\x00"}},
+		Set: map[pair]struct{}{{1, 2}: {}, {2, 1}: {}}, Born: time.Date(1, 2, 3, 4, 5, 6, 789, ny), Died: new(time.Unix(0, 1).UTC()),
 		Addr: netip.MustParseAddr("fe80::1%eth0"), Site: site, Big: new(big.Int).Neg(huge), Huge: *huge,
-		F32: nan32, F64: nan, F32s: []float32{float32(inf), -0.0, 1e-45}, U64: math.MaxUint64, I8: -128,
+		F32: nan32, F64: nan, F32s: []float32{float32(inf), float32(math.Copysign(0, -1)), 1e-45}, U64: math.MaxUint64, I8: -128,
 		Raw: []byte{}, Hash: [4]byte{1, 2, 3, 4}, Level: 3, Levels: []level{1, 2}, Flags: [3]bool{true, false, true},
-		Nums: []int{math.MaxInt64, math.MinInt64, 0, -1, 23, 24, 255, 256}, Keyed: map[float64]string{inf: "inf", math.Copysign(0, -1): "-0"},
+		Nums: []int{math.MaxInt, math.MinInt, 0, -1, 23, 24, 255, 256}, Keyed: map[float64]string{inf: "inf", math.Copysign(0, -1): "-0"},
 		Message: []byte("not json"), Tree: &tree{Kids: []*tree{nil, {Value: 1, Index: map[string]*tree{"x": nil, "y": {}}}}, Left: &tree{}},
 		Nested: map[string]map[string]*pair{"a": nil, "b": {}, "c": {"d": {5, 6}, "e": nil}}, Renamed: "r", Opt: []int{0}, Zero: 1,
 	}
 	for _, v := range []any{
 		// scalars
-		true, false, 0, -1, math.MaxInt64, math.MinInt64, int8(-128), int16(-32768), int32(math.MinInt32), int64(math.MaxInt64),
+		true, false, 0, -1, math.MaxInt, math.MinInt, int8(-128), int16(-32768), int32(math.MinInt32), int64(math.MaxInt64),
 		uint(math.MaxUint), uint8(255), uint16(65535), uint32(math.MaxUint32), uint64(math.MaxUint64),
 		1.5, math.Copysign(0, -1), math.Inf(1), inf, nan, signalling, math.SmallestNonzeroFloat64, float32(0.1), nan32, signalling32,
 		complex(1, -2), complex64(complex(nan32, 3)), celsius(-273.15), time.Second, level(3),
 		time.Time{}, time.Time{}.In(ny), time.Unix(1, 2).UTC(), time.Unix(1, 2).In(odd), time.Date(-20000, 1, 2, 3, 4, 5, 6, time.UTC),
-		time.Date(200000, 1, 2, 3, 4, 5, 6, odd), time.Now().Round(0), time.Unix(1<<62, 5).UTC(), time.Unix(7, 0).In(time.FixedZone("", 1<<31)),
+		time.Date(200000, 1, 2, 3, 4, 5, 6, odd), time.Now().Round(0), time.Unix(1<<62, 5).UTC(), time.Unix(7, 0).In(time.FixedZone("", math.MaxInt)),
 		// strings and bytes
 		"", "é", "\xff\xfe", strings.Repeat("x", 100000), []byte(nil), []byte{}, []byte("abc"), bytes.Repeat([]byte{7}, 100000),
 		[]string(nil), []string{}, []string{"", "a", strings.Repeat("b", 300), "c"}, [][]byte{nil, {}, {1}, bytes.Repeat([]byte{2}, 300)},
@@ -92,16 +90,16 @@ func TestValuesArriveAsTheyLeft(t *testing.T) {
 		struct{}{}, &struct{}{}, []*struct{}{nil, {}}, record{}, record{
 			Name: "n", At: time.Unix(1, 2).In(ny), Tags: []string{"a", ""}, Body: []byte{}, Grid: [][]float32{{1}, nil, {}},
 			Next: &pair{1, 2}, Ring: [2]struct{ X, Y []int16 }{{X: []int16{1}}, {Y: []int16{}}}, Temps: []celsius{3},
-			Deep: pointer(pointer([]*string{nil, pointer("deep")})),
+			Deep: new(new([]*string{nil, new("deep")})),
 		},
-		[]record{{Name: "1"}, {Name: "2"}}, pointer(pointer((*int)(nil))), (*int)(nil), pointer(0), pointer([]int(nil)), (*[]int)(nil),
-		pointer(time.Time{}), []*pair{nil, {1, 2}},
+		[]record{{Name: "1"}, {Name: "2"}}, new(new((*int)(nil))), (*int)(nil), new(0), new([]int(nil)), (*[]int)(nil),
+		new(time.Time{}), []*pair{nil, {1, 2}},
 		// the general codec
 		general{}, full, &full, []general{full, {}}, map[string]int(nil), map[string]int{}, map[string]map[int]string{"a": {1: "b"}, "b": nil},
 		map[bool][]byte{true: {}, false: nil}, map[[2]int8]pair{{1, 2}: {3, 4}}, map[celsius]int{1: 2}, map[level]level{1: 2, 3: 4},
 		map[netip.Addr]string{netip.MustParseAddr("1.2.3.4"): "a"}, map[string][]float32{"a": {nan32}}, []struct{}{{}, {}}, [][0]int{{}, {}},
-		map[string]struct{}{"x": {}}, map[uint64]int64{math.MaxUint64: math.MinInt64}, map[string]*string{"nil": nil, "empty": pointer("")},
-		tree{}, &tree{Left: &tree{Left: &tree{}}}, (*tree)(nil), asArray{}, asArray{A: 1, B: map[string]int{"a": 1}, C: pointer("c")},
+		map[string]struct{}{"x": {}}, map[uint64]int64{math.MaxUint64: math.MinInt64}, map[string]*string{"nil": nil, "empty": new("")},
+		tree{}, &tree{Left: &tree{Left: &tree{}}}, (*tree)(nil), asArray{}, asArray{A: 1, B: map[string]int{"a": 1}, C: new("c")},
 		byInt{}, byInt{A: 1, B: "b", C: map[int]string{1: "x"}}, big.NewInt(-5), *huge, []*big.Int{nil, huge, big.NewInt(0), new(big.Int).SetUint64(math.MaxUint64)},
 		secret{1, -2}, []secret{{3, 4}}, map[string]secret{"a": {}}, &secret{5, 6}, itself{[]byte{0x83, 1, 2, 3}}, []itself{{[]byte{0xf6}}},
 		url.URL{Host: "h"}, netip.Addr{}, netip.MustParsePrefix("10.0.0.0/8"), faulty{"fine"},

@@ -103,8 +103,7 @@ func (d *describer) describe(t reflect.Type) {
 		d.describe(t.Elem())
 	case reflect.Interface:
 		d.WriteString("interface " + qualified(t) + " {")
-		for i := range t.NumMethod() {
-			m := t.Method(i)
+		for m := range t.Methods() {
 			fmt.Fprintf(d, " %s %s;", m.Name, m.Type)
 		}
 		d.WriteString(" }")
@@ -124,8 +123,7 @@ func (d *describer) structure(t reflect.Type) {
 	d.structs[t] = n
 	fmt.Fprintf(d, "struct %d {", n)
 	d.indent++
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for f := range t.Fields() {
 		d.line()
 		if f.Anonymous {
 			d.WriteString("embedded ")

@@ -79,6 +79,14 @@ func Decode[T any](data []byte, v *T) error {
 			*p = math.Float64frombits(n)
 			return nil
 		}
+	case *string:
+		if len(data) > 0 && data[0] == formBytes {
+			n, size := binary.Uvarint(data[1:])
+			if size > 0 && n == uint64(len(data)-1-size) {
+				*p = string(data[1+size:])
+				return nil
+			}
+		}
 	}
 	return TypeFor[T]().decode(data, unsafe.Pointer(v), false)
 }
@@ -89,11 +97,11 @@ func DecodeOwned[T any](data []byte, v *T) error {
 }
 
 func appendScalar(dst []byte, n uint64) []byte {
-	return binary.LittleEndian.AppendUint64(append(dst, formScalar), n)
+	return append(dst, formScalar, byte(n), byte(n>>8), byte(n>>16), byte(n>>24), byte(n>>32), byte(n>>40), byte(n>>48), byte(n>>56))
 }
 
-// scalar is the number in an encoding of 8 bytes. What is wrong with others is said
-// on the long way.
+// scalar is the number in an encoding of 8 bytes. Decode takes the long way with
+// others, and says there what is wrong with them.
 func scalar(data []byte) (n uint64, ok bool) {
 	if len(data) != 9 || data[0] != formScalar {
 		return 0, false

@@ -83,8 +83,7 @@ func promoter(t reflect.Type, interfaces ...reflect.Type) string {
 		return ""
 	}
 	name, others := "", 0
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for f := range t.Fields() {
 		if f.Name == "_" {
 			continue
 		}

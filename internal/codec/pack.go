@@ -3,6 +3,7 @@ package codec
 import (
 	"encoding/binary"
 	"math"
+	"slices"
 	"time"
 	"unsafe"
 )
@@ -53,6 +54,9 @@ func (g *program) pack(dst []byte, p unsafe.Pointer) []byte {
 func (g *program) packMany(dst []byte, p unsafe.Pointer, n int) []byte {
 	if g.whole {
 		return packNumbers(dst, g.ops[0].kind, p, g.ops[0].n*n)
+	}
+	if g.exact {
+		dst = slices.Grow(dst, n*g.least)
 	}
 	for i := range n {
 		dst = g.pack(dst, unsafe.Add(p, uintptr(i)*g.size))

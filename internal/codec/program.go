@@ -10,14 +10,15 @@ import (
 // at which offset. Types without maps, methods for encoding, references and
 // recursion have one; see the package comment for the bytes it makes.
 type program struct {
-	typ   reflect.Type
-	size  uintptr // of a value in memory
-	least int     // the fewest bytes that a value takes
-	exact bool    // every value takes least bytes
-	whole bool    // ops is one op, over numbers that fill the memory: n values are one op n times as long
-	plain bool    // whole, and the memory is the encoding
-	room  room
-	ops   []op
+	typ    reflect.Type
+	slices reflect.Type // of typ, if room is roomTyped
+	size   uintptr      // of a value in memory
+	least  int          // the fewest bytes that a value takes
+	exact  bool         // every value takes least bytes
+	whole  bool         // ops is one op, over numbers that fill the memory: n values are one op n times as long
+	plain  bool         // whole, and the memory is the encoding
+	room   room
+	ops    []op
 }
 
 // room is what a value needs of memory.
@@ -85,58 +86,36 @@ var bulk = littleEndian && unsafe.Sizeof(int(0)) == 8
 
 var littleEndian = binary.NativeEndian.Uint16([]byte{1, 0}) == 1
 
-// isRaw reports whether values of s can be packed.
-func isRaw(s *shape) bool {
+// general reports whether a shape by itself keeps a type from being raw.
+func (s *shape) general() bool {
 	switch s.class {
 	case classBool, classInt, classUint, classFloat, classComplex, classString, classBytes, classByteArray, classTime:
-		return true
-	case classSlice:
-		// An element that takes no bytes would let a length promise any number of them.
-		return !s.recursive && isRaw(s.elem) && fewest(s.elem) > 0
-	case classArray, classPointer:
-		return !s.recursive && isRaw(s.elem)
+		return false
+	case classSlice, classArray, classPointer:
+		return s.recursive
 	case classStruct:
-		if s.recursive || s.leaves || s.inPointers {
-			return false
-		}
-		for _, f := range s.fields {
-			if !isRaw(f.shape) {
-				return false
-			}
-		}
-		return true
+		return s.recursive || s.leaves || s.inPointers
 	}
-	return false
+	return true
 }
 
-// fewest tells whether a value of a raw shape takes any bytes: 0 or 1 is enough.
-func fewest(s *shape) int {
-	switch s.class {
-	case classArray, classByteArray:
-		if s.t.Len() == 0 || s.elem != nil && fewest(s.elem) == 0 {
-			return 0
-		}
-	case classStruct:
-		for _, f := range s.fields {
-			if fewest(f.shape) > 0 {
-				return 1
-			}
-		}
-		return 0
-	}
-	return 1
-}
-
-// compile makes the program of a shape for which isRaw holds. bulk is a
-// parameter so that tests can compare the ways of machines that are not here.
+// compile makes the program of a shape in which none is general. It is nil if a
+// slice has elements that take no bytes, since its length could promise any number
+// of them. bulk is a parameter so that tests can compare the ways of machines that
+// are not here.
 func compile(s *shape, bulk bool) *program {
 	c := compiler{bulk: bulk, done: make(map[*shape]*program)}
-	return c.program(s)
+	g := c.program(s)
+	if c.hollow {
+		return nil
+	}
+	return g
 }
 
 type compiler struct {
-	bulk bool
-	done map[*shape]*program
+	bulk   bool
+	done   map[*shape]*program
+	hollow bool // a slice's elements take no bytes
 }
 
 func (c *compiler) program(s *shape) *program {
@@ -146,7 +125,9 @@ func (c *compiler) program(s *shape) *program {
 	p := &program{typ: s.t, size: s.t.Size(), exact: true}
 	c.done[s] = p
 	c.emit(p, s, 0)
-	p.room = p.needs()
+	if p.room = p.needs(); p.room == roomTyped {
+		p.slices = reflect.SliceOf(s.t)
+	}
 	if len(p.ops) == 1 && p.ops[0].kind <= opUint {
 		o := p.ops[0]
 		p.whole = o.off == 0 && uintptr(o.n)*o.kind.memory() == p.size
@@ -166,12 +147,25 @@ func (p *program) needs() room {
 			return roomPointer
 		}
 	}
-	for _, o := range p.ops {
-		if o.kind > opUint && (o.kind != opArray || o.elem.room != roomBare) {
-			return roomTyped
-		}
+	if pointers(p.typ) {
+		return roomTyped
 	}
 	return roomBare
+}
+
+func pointers(t reflect.Type) bool {
+	switch t.Kind() {
+	case reflect.Array:
+		return pointers(t.Elem())
+	case reflect.Struct:
+		for field := range t.Fields() {
+			if pointers(field.Type) {
+				return true
+			}
+		}
+		return false
+	}
+	return t.Kind() > reflect.Complex128
 }
 
 func (c *compiler) emit(p *program, s *shape, off uintptr) {
@@ -195,7 +189,9 @@ func (c *compiler) emit(p *program, s *shape, off uintptr) {
 	case classBytes:
 		p.add(op{kind: opBlob, off: off, n: 1})
 	case classSlice:
-		p.add(op{kind: opSlice, off: off, n: 1, elem: c.program(s.elem)})
+		elem := c.program(s.elem)
+		c.hollow = c.hollow || elem.least == 0
+		p.add(op{kind: opSlice, off: off, n: 1, elem: elem})
 	case classPointer:
 		p.add(op{kind: opPointer, off: off, n: 1, elem: c.program(s.elem)})
 	case classArray:

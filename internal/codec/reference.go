@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"reflect"
 	"slices"
+	"unsafe"
 )
 
 // A Reference is a pointer that travels as a mention of what it points to, and not
@@ -46,8 +47,8 @@ func opaque(t reflect.Type) bool {
 	if t.Kind() != reflect.Struct || t == timeType || t == bigIntType || ownMethods(t) != (methods{}) {
 		return false
 	}
-	for i := range t.NumField() {
-		if f := t.Field(i); f.IsExported() || f.Anonymous {
+	for f := range t.Fields() {
+		if f.IsExported() || f.Anonymous {
 			return false
 		}
 	}
@@ -77,7 +78,10 @@ func (t *Type) References(v reflect.Value, visit func(ref reflect.Value)) {
 	}}
 	if t.loops {
 		// A value that is about to be encoded passes this; others need not.
-		dry := refWalker{each: func(r reflect.Value) (reflect.Value, error) { return r, nil }}
+		dry := refWalker{
+			each:  func(r reflect.Value) (reflect.Value, error) { return r, nil },
+			sizes: make(map[place]int),
+		}
 		if dry.walk(v, t.shape) != nil {
 			visitOnce(v, t.shape, visit)
 			return
@@ -104,8 +108,9 @@ func (t *Type) Replace(v reflect.Value, with func(i int, ref reflect.Type) (refl
 
 type refWalker struct {
 	bounds
-	each func(reflect.Value) (reflect.Value, error)
-	set  bool // each gives what to put in the place
+	each  func(reflect.Value) (reflect.Value, error)
+	set   bool          // each gives what to put in the place
+	sizes map[place]int // if only the bounds matter: how many places are behind one
 }
 
 func (w *refWalker) walk(v reflect.Value, s *shape) error {
@@ -117,8 +122,26 @@ func (w *refWalker) walk(v reflect.Value, s *shape) error {
 	case !w.enter(s):
 		return errDepth
 	}
-	err := w.inside(v, s)
+	err := w.insideOnce(v, s)
 	w.leave(s)
+	return err
+}
+
+// insideOnce is inside, but only counts what it has seen.
+func (w *refWalker) insideOnce(v reflect.Value, s *shape) error {
+	if w.sizes == nil || s.class == classStruct || s.class == classArray || v.IsNil() {
+		return w.inside(v, s)
+	}
+	here := placeOf(v)
+	if n, known := w.sizes[here]; known {
+		if w.places += n; w.places > maxPlaces {
+			return errDepth
+		}
+		return nil
+	}
+	before := w.places
+	err := w.inside(v, s)
+	w.sizes[here] = w.places - before
 	return err
 }
 
@@ -147,9 +170,9 @@ func (w *refWalker) inside(v reflect.Value, s *shape) error {
 	case classMap:
 		return w.values(v, s)
 	case classStruct:
-		for i := range s.fields {
-			if part, ok := fieldOf(v, s.fields[i].index); ok {
-				if err := w.walk(part, s.fields[i].shape); err != nil {
+		for _, f := range s.holding {
+			if part, ok := fieldOf(v, f.index); ok {
+				if err := w.walk(part, f.shape); err != nil {
 					return err
 				}
 			}
@@ -181,11 +204,12 @@ func (w *refWalker) values(v reflect.Value, s *shape) error {
 type place struct {
 	to  uintptr
 	len int
-	t   reflect.Type
+	t   unsafe.Pointer // identity of the type
 }
 
+// placeOf has no to if v is nil.
 func placeOf(v reflect.Value) place {
-	p := place{to: v.Pointer(), t: v.Type()}
+	p := place{to: v.Pointer(), t: identity(v.Type())}
 	if v.Kind() == reflect.Slice {
 		p.len = v.Len()
 	}
@@ -230,9 +254,9 @@ func visitOnce(v reflect.Value, s *shape, visit func(reflect.Value)) {
 				add(p.v.MapIndex(key), p.s.elem)
 			}
 		case classStruct:
-			for i := range p.s.fields {
-				if f, ok := fieldOf(p.v, p.s.fields[i].index); ok {
-					add(f, p.s.fields[i].shape)
+			for _, f := range p.s.holding {
+				if fv, ok := fieldOf(p.v, f.index); ok {
+					add(fv, f.shape)
 				}
 			}
 		}

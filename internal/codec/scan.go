@@ -37,10 +37,14 @@ const (
 	itemFloat64 = majorOther | 27
 
 	itemEmptyMap = majorMap
-	itemTimeTag  = majorTag | 0
+	itemTimeTag  = majorTag     // 0, text
 	itemPlusTag  = majorTag | 2 // a large big.Int
 	itemMinusTag = majorTag | 3
 )
+
+// selfDescribed is a tag that says that what follows is CBOR. The decoder takes it
+// away before it calls UnmarshalCBOR.
+var selfDescribed = []byte{0xd9, 0xd9, 0xf7}
 
 // whole checks that the data is one value of s.
 func (s *scanner) whole(sh *shape) error {
@@ -146,7 +150,10 @@ func (s *scanner) value(sh *shape) error {
 		if _, ok := s.head(majorUint); ok {
 			return nil
 		}
-		if _, ok := s.head(majorInt); ok && sh.class == classInt {
+		if sh.class == classUint {
+			break
+		}
+		if _, ok := s.head(majorInt); ok {
 			return nil
 		}
 	case classFloat:
@@ -195,6 +202,9 @@ func (s *scanner) value(sh *shape) error {
 			return nil
 		}
 	case classCBOR:
+		if bytes.HasPrefix(s.data[s.off:], selfDescribed) {
+			return fmt.Errorf("what %s writes begins with the tag 55799, which its UnmarshalCBOR would not see", sh)
+		}
 		return s.any(sh)
 	case classReference:
 		if s.is(itemNull) || s.is(itemEmptyMap) {
@@ -256,24 +266,23 @@ func (s *scanner) structure(sh *shape) error {
 	}
 	found := 0
 	for _, f := range sh.written {
-		if !sh.asArray {
-			if !bytes.HasPrefix(s.data[s.off:], f.key) {
-				if f.optional {
-					continue
-				}
-				return fmt.Errorf("the field %s of %s is missing at byte %d", f.name, sh, s.off)
+		// Behind the last field may come another struct's, of the same name.
+		if found == n || !sh.asArray && !bytes.HasPrefix(s.data[s.off:], f.key) {
+			if f.optional {
+				continue
 			}
-			s.off += len(f.key)
+			return fmt.Errorf("the field %s of %s is missing at byte %d", f.name, sh, s.off)
 		}
-		if found++; found > n {
-			break
+		found++
+		if !sh.asArray {
+			s.off += len(f.key)
 		}
 		if err := s.value(f.shape); err != nil {
 			return err
 		}
 	}
 	if found != n {
-		return fmt.Errorf("%d fields were announced for %s, and others are there", n, sh)
+		return fmt.Errorf("%s has fields at byte %d that are not its own", sh, s.off)
 	}
 	s.depth--
 	return nil

@@ -20,11 +20,14 @@ type shape struct {
 
 	fields  []field  // of structs, in the order of the Go type
 	written []*field // and in the order in which the general codec writes them
+	guarded []*field // those that are watched, or may be left out at a loss
+	holding []*field // those with references
 
 	asArray    bool // a struct that the general codec writes as an array
 	leaves     bool // a struct with fields that stay behind, by the wish of their cbor:"-"
 	inPointers bool // a struct with embedded pointers
 
+	bound     bool // for the general codec: something in it has no raw path
 	refers    bool // references are in it
 	recursive bool // a value of it can contain another
 	watched   bool // some of its values cannot be encoded faithfully; see watch
@@ -91,9 +94,20 @@ func (b *builder) build() *shape {
 	for _, s := range b.order {
 		s.recursive = reaches(s, s, make(map[*shape]bool))
 	}
+	b.spread(func(s *shape) *bool { return &s.bound }, (*shape).general)
 	b.spread(func(s *shape) *bool { return &s.refers }, func(s *shape) bool { return s.class == classReference })
 	b.spread(func(s *shape) *bool { return &s.blobs }, func(s *shape) bool { return s.class == classCBOR })
 	b.spread(func(s *shape) *bool { return &s.watched }, risky)
+	for _, s := range b.order {
+		for i := range s.fields {
+			if f := &s.fields[i]; f.shape.watched || f.risky() {
+				s.guarded = append(s.guarded, f)
+			}
+			if f := &s.fields[i]; f.shape.refers {
+				s.holding = append(s.holding, f)
+			}
+		}
+	}
 	return s
 }
 

@@ -8,8 +8,8 @@ import (
 )
 
 // A table finds Types by their Go types. It is read on every call, and grows only
-// while a program meets types that it has not met before: reading it costs some 3
-// ns, of which sync.Map would make 40, since it hashes an interface.
+// while a program meets types that it has not met before. Reading it takes no lock,
+// and a third of the time of a sync.Map, which hashes an interface (BenchmarkFor).
 type table struct {
 	slots atomic.Pointer[[]slot] // a power of two of them, at most half of them used
 	mu    sync.Mutex             // held by who adds

@@ -43,11 +43,13 @@ func newType(t reflect.Type) *Type {
 	s := b.build()
 	nt := &Type{rtype: t, shape: s}
 	nt.loops = slices.ContainsFunc(b.order, func(s *shape) bool { return s.recursive && s.refers })
+	if b.hard == nil && !s.bound {
+		nt.raw = compile(s, bulk)
+	}
 	switch {
 	case b.hard != nil:
 		nt.err = b.hard
-	case isRaw(s):
-		nt.raw = compile(s, bulk)
+	case nt.raw != nil:
 		nt.form = nt.raw.form(s)
 	case b.soft != nil:
 		nt.err = b.soft
@@ -109,8 +111,14 @@ func (t *Type) append(dst []byte, p unsafe.Pointer) ([]byte, error) {
 	if t.err != nil {
 		return dst, t.err
 	}
-	if t.raw != nil {
-		return t.raw.pack(append(dst, t.form), p), nil
+	if g := t.raw; g != nil {
+		if !g.plain {
+			return g.pack(append(dst, t.form), p), nil
+		}
+		if cap(dst)-len(dst) <= g.least {
+			dst = slices.Grow(dst, 1+g.least)
+		}
+		return append(append(dst, t.form), unsafe.Slice((*byte)(p), g.size)...), nil
 	}
 	return t.appendGeneral(dst, p)
 }
@@ -138,6 +146,10 @@ func (t *Type) decode(data []byte, p unsafe.Pointer, owned bool) error {
 }
 
 func (t *Type) decodeRaw(data []byte, p unsafe.Pointer, owned bool) error {
+	if g := t.raw; g.plain && len(data) == g.least {
+		copy(unsafe.Slice((*byte)(p), g.size), data)
+		return nil
+	}
 	u := unpacker{data: data, lend: owned && t.form == formBytes}
 	if err := u.unpack(t.raw, p); err != nil {
 		return err

@@ -178,7 +178,7 @@ func (g *program) allocate(n int) unsafe.Pointer {
 	case roomPointer:
 		return unsafe.Pointer(unsafe.SliceData(make([]unsafe.Pointer, n)))
 	}
-	return reflect.MakeSlice(reflect.SliceOf(g.typ), n, n).UnsafePointer()
+	return reflect.MakeSlice(g.slices, n, n).UnsafePointer()
 }
 
 // duplicate copies bytes into memory that is aligned for any number. Appending to

@@ -1,86 +1,27 @@
 package codec
 
 import (
-	"encoding"
 	"fmt"
-	"math"
 	"reflect"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 	"unsafe"
-
-	"github.com/fxamacker/cbor/v2"
 )
 
-// risky reports whether a shape by itself has values that the general codec does
-// not keep, or never comes to the end of.
-func risky(s *shape) bool {
-	switch s.class {
-	case classTime:
-		return true
-	case classFloat:
-		return s.t.Size() == 4 // signalling NaNs
-	case classMap:
-		return s.recursive || floats(s.key)
-	case classPointer:
-		return s.recursive || s.elem.class == classCBOR
-	case classSlice, classArray:
-		return s.recursive
-	case classStruct:
-		for i := range s.fields {
-			if s.fields[i].risky() {
-				return true
-			}
-		}
-		return s.recursive
-	}
-	return false
-}
-
-// risky reports whether the field may be left out although it holds something.
-func (f *field) risky() bool {
-	if f.omitZero && f.isZero {
-		return true
-	}
-	if !f.omitEmpty {
-		return false
-	}
-	switch f.shape.class {
-	case classBytes, classSlice, classMap, classFloat, classBinary, classText, classCBOR:
-		return true
-	}
-	return false
-}
-
-// floats reports whether NaNs can be in keys of a shape.
-func floats(s *shape) bool {
-	switch s.class {
-	case classFloat:
-		return true
-	case classArray:
-		return floats(s.elem)
-	case classStruct:
-		for _, f := range s.fields {
-			if floats(f.shape) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
 // watch looks through a value, at what is watched, for what would be lost.
-func watch(t *Type, v reflect.Value) error {
+func watch(t *Type, p unsafe.Pointer) error {
 	w := watcher{}
-	f := w.walk(v, t.shape)
+	f := w.walk(p, t.shape)
+	if f == errEndless && w.places > maxPlaces {
+		f = &fault{reason: fmt.Sprintf("unfolds to more than %d parts", maxPlaces), advice: flatten}
+	}
 	if f == errEndless {
 		// Once more, and slower, to say where.
 		w = watcher{onPath: make(map[place]bool)}
-		if f = w.walk(v, t.shape); f == errEndless {
-			f = &fault{reason: fmt.Sprintf("is nested deeper than %d levels, or unfolds to more than %d parts", MaxDepth, maxPlaces),
-				advice: "send the parts in a slice, and their relations as indices into it"}
+		if f = w.walk(p, t.shape); f == errEndless {
+			f = &fault{reason: fmt.Sprintf("is nested deeper than %d levels", MaxDepth), advice: flatten}
 		}
 	}
 	if f == nil {
@@ -106,8 +47,9 @@ type bounds struct {
 	places int // how many there were
 }
 
-// maxPlaces is more than a value has that is worth sending in one piece.
-const maxPlaces = 1 << 26
+// maxPlaces is more than a value has that is worth sending in one piece. Tests have
+// less patience.
+var maxPlaces = 1 << 26
 
 // enter is false if the walk has to end; else leave has to follow.
 func (b *bounds) enter(s *shape) bool {
@@ -133,103 +75,119 @@ type fault struct {
 	steps          []string
 }
 
+const flatten = "send the parts in a slice, and their relations as indices into it"
+
 var errEndless = new(fault)
 
-func (w *watcher) walk(v reflect.Value, s *shape) *fault {
+// walk looks at the value of s at p. Offsets instead of reflection make it several
+// times faster, and every value of a recursive type goes through it.
+func (w *watcher) walk(p unsafe.Pointer, s *shape) *fault {
 	switch {
 	case !s.watched:
 		return nil
 	case !s.recursive:
-		return w.inside(v, s)
+		return w.inside(p, s)
 	case !w.enter(s):
 		return errEndless
 	}
 	var here place
-	if w.onPath != nil && s.class != classStruct && s.class != classArray && !v.IsNil() {
-		here = placeOf(v)
-		if w.onPath[here] {
-			return &fault{reason: "leads back to itself", advice: "send the parts in a slice, and their relations as indices into it"}
+	if w.onPath != nil {
+		switch s.class {
+		case classPointer, classSlice, classMap:
+			if here = placeOf(valueAt(p, s)); here.to == 0 {
+				break
+			}
+			if w.onPath[here] {
+				return &fault{reason: "leads back to itself", advice: flatten}
+			}
+			w.onPath[here] = true
 		}
-		w.onPath[here] = true
 	}
-	f := w.inside(v, s)
-	delete(w.onPath, here)
+	f := w.inside(p, s)
+	if here.to != 0 {
+		delete(w.onPath, here)
+	}
 	w.leave(s)
 	return f
 }
 
-func (w *watcher) inside(v reflect.Value, s *shape) *fault {
+func valueAt(p unsafe.Pointer, s *shape) reflect.Value { return reflect.NewAt(s.t, p).Elem() }
+
+func (w *watcher) inside(p unsafe.Pointer, s *shape) *fault {
 	switch s.class {
 	case classTime:
-		return watchTime(*(*time.Time)(v.Addr().UnsafePointer()))
+		return watchTime(*(*time.Time)(p))
 	case classFloat:
-		if signals(*(*uint32)(v.Addr().UnsafePointer())) {
+		if signals(*(*uint32)(p)) {
 			return lost(signalling)
 		}
 	case classPointer:
-		if v.IsNil() {
+		to := *(*unsafe.Pointer)(p)
+		switch {
+		case to == nil:
+			return nil
+		case s.elem.class == classTime && (*time.Time)(to).IsZero():
+			return lost("points to the zero time, and would arrive as nil")
+		case s.elem.class == classCBOR:
+			return watchBlob(valueAt(p, s))
+		}
+		return w.walk(to, s.elem)
+	case classSlice:
+		sl := (*slice)(p)
+		return w.list(sl.data, sl.len, s.elem)
+	case classArray:
+		return w.list(p, s.t.Len(), s.elem)
+	case classMap:
+		if *(*unsafe.Pointer)(p) == nil {
 			return nil
 		}
-		if s.elem.class == classTime && v.Interface().(*time.Time).IsZero() {
-			return lost("points to the zero time, and would arrive as nil")
-		}
-		if s.elem.class == classCBOR {
-			return watchBlob(v)
-		}
-		return w.walk(v.Elem(), s.elem)
-	case classSlice, classArray:
-		return w.list(v, s)
-	case classMap:
-		return w.dict(v, s)
+		return w.dict(valueAt(p, s), s)
 	case classStruct:
-		for i := range s.fields {
-			if f := w.field(v, &s.fields[i]); f != nil {
-				return f.at("." + s.fields[i].name)
+		for _, f := range s.guarded {
+			if fault := w.field(p, s, f); fault != nil {
+				return fault.at("." + f.name)
 			}
 		}
 	}
 	return nil
 }
 
-func (w *watcher) list(v reflect.Value, s *shape) *fault {
-	n := v.Len()
-	if n > 0 && s.elem.class == classFloat {
-		for i, bits := range unsafe.Slice((*uint32)(v.Index(0).Addr().UnsafePointer()), n) {
+func (w *watcher) list(p unsafe.Pointer, n int, elem *shape) *fault {
+	if elem.class == classFloat {
+		for i, bits := range unsafe.Slice((*uint32)(p), n) {
 			if signals(bits) {
 				return lost(signalling).at("[" + strconv.Itoa(i) + "]")
 			}
 		}
 		return nil
 	}
+	size := elem.t.Size()
 	for i := range n {
-		if f := w.walk(v.Index(i), s.elem); f != nil {
+		if f := w.walk(unsafe.Add(p, uintptr(i)*size), elem); f != nil {
 			return f.at("[" + strconv.Itoa(i) + "]")
 		}
 	}
 	return nil
 }
 
-func (w *watcher) dict(v reflect.Value, s *shape) *fault {
-	for iter := v.MapRange(); iter.Next(); {
-		f := watchKey(iter.Key(), s.key)
-		if f == nil && s.key.watched {
-			f = w.walk(copied(iter.Key()), s.key)
+func (w *watcher) dict(m reflect.Value, s *shape) *fault {
+	// What is in a map has no address.
+	key, value := reflect.New(s.key.t), reflect.New(s.elem.t)
+	for iter := m.MapRange(); iter.Next(); {
+		key.Elem().SetIterKey(iter)
+		value.Elem().SetIterValue(iter)
+		f := watchKey(key.Elem(), s.key)
+		if f == nil {
+			f = w.walk(key.UnsafePointer(), s.key)
 		}
-		if f == nil && s.elem.watched {
-			f = w.walk(copied(iter.Value()), s.elem)
+		if f == nil {
+			f = w.walk(value.UnsafePointer(), s.elem)
 		}
 		if f != nil {
-			return f.at("[" + keyName(iter.Key()) + "]")
+			return f.at("[" + keyName(key.Elem()) + "]")
 		}
 	}
 	return nil
-}
-
-// copied is v where it has an address, which the contents of maps have not.
-func copied(v reflect.Value) reflect.Value {
-	c := reflect.New(v.Type()).Elem()
-	c.Set(v)
-	return c
 }
 
 func keyName(v reflect.Value) string {
@@ -244,43 +202,22 @@ func keyName(v reflect.Value) string {
 	return "..."
 }
 
-func watchKey(v reflect.Value, s *shape) *fault {
-	switch {
-	case !floats(s):
-	case s.class == classFloat:
-		if math.IsNaN(v.Float()) {
-			return lost("is a NaN as a key, which nothing finds again")
+func (w *watcher) field(p unsafe.Pointer, s *shape, f *field) *fault {
+	if s.inPointers {
+		v, ok := fieldOf(valueAt(p, s), f.index)
+		if !ok {
+			return nil
 		}
-	case s.class == classArray:
-		for i := range v.Len() {
-			if f := watchKey(v.Index(i), s.elem); f != nil {
-				return f
-			}
-		}
-	case s.class == classStruct:
-		for _, part := range s.fields {
-			if f := watchKey(v.FieldByIndex(part.index), part.shape); f != nil {
-				return f
-			}
-		}
-	}
-	return nil
-}
-
-func (w *watcher) field(v reflect.Value, f *field) *fault {
-	if !f.shape.watched && !f.risky() {
-		return nil
-	}
-	v, ok := fieldOf(v, f.index)
-	if !ok {
-		return nil
+		p = v.Addr().UnsafePointer()
+	} else {
+		p = unsafe.Add(p, f.offset)
 	}
 	if f.risky() {
-		if lost := watchOmitted(v, f); lost != nil {
-			return lost
+		if fault := watchOmitted(valueAt(p, f.shape), f); fault != nil {
+			return fault
 		}
 	}
-	return w.walk(v, f.shape)
+	return w.walk(p, f.shape)
 }
 
 // fieldOf is a field of a struct, unless an embedded pointer on the way is nil.
@@ -295,73 +232,6 @@ func fieldOf(v reflect.Value, index []int) (reflect.Value, bool) {
 		v = v.Field(n)
 	}
 	return v, true
-}
-
-func watchOmitted(v reflect.Value, f *field) *fault {
-	if v.IsZero() {
-		return nil // as which it arrives
-	}
-	left := false
-	if f.omitEmpty {
-		switch f.shape.class {
-		case classBytes, classSlice, classMap, classCBOR:
-			left = (v.Kind() == reflect.Slice || v.Kind() == reflect.Map) && v.Len() == 0
-		case classFloat:
-			left = v.Float() == 0 // and negative
-		case classBinary:
-			b, err := method[encoding.BinaryMarshaler](v).MarshalBinary()
-			left = err == nil && len(b) == 0
-		case classText:
-			b, err := method[encoding.TextMarshaler](v).MarshalText()
-			left = err == nil && len(b) == 0
-		}
-	}
-	if left {
-		return lost("is empty but not zero, and omitempty would leave it out")
-	}
-	if f.omitZero && f.isZero && method[zeroer](v).IsZero() {
-		return lost("says that it is zero but is not, and omitzero would leave it out")
-	}
-	return nil
-}
-
-// method is v, or its address, as something with a method of its type.
-func method[I any](v reflect.Value) I {
-	if m, ok := v.Addr().Interface().(I); ok {
-		return m
-	}
-	return v.Interface().(I)
-}
-
-func watchTime(t time.Time) *fault {
-	_, offset := t.Zone()
-	switch {
-	case t.IsZero() && offset != 0:
-		return lost("is the zero time in a zone, and would arrive in UTC")
-	case offset%60 != 0:
-		return lost("has a zone with seconds in its offset, and would arrive as another time")
-	}
-	return nil
-}
-
-// watchBlob asks a marshaler behind a pointer whether it writes null.
-func watchBlob(v reflect.Value) *fault {
-	b, err := v.Interface().(cbor.Marshaler).MarshalCBOR()
-	if err == nil && len(b) == 1 && (b[0] == itemNull || b[0] == itemNull+1) {
-		return lost("points to something whose MarshalCBOR writes null, and would arrive as nil")
-	}
-	return nil // errors are the encoder's
-}
-
-func signals(bits uint32) bool {
-	const exponent, quiet, payload = 0xff << 23, 1 << 22, 1<<22 - 1
-	return bits&exponent == exponent && bits&quiet == 0 && bits&payload != 0
-}
-
-const signalling = "is a signalling NaN, which would arrive as a quiet one"
-
-func lost(reason string) *fault {
-	return &fault{reason: reason, advice: "avoid such values, or keep them out of types with maps, recursion, futures or methods for encoding"}
 }
 
 func (f *fault) at(step string) *fault {
