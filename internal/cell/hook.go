@@ -36,6 +36,7 @@ func (c *Core) AddHook(h *Hook) bool {
 	if s := c.Scope; s != nil && !s.never {
 		h.watch.On = h
 		if !s.Watch(&h.watch) {
+			h.fired = true // for RemoveHook, as in list
 			c.cancelByScope()
 			return false
 		}
@@ -47,9 +48,9 @@ func (c *Core) AddHook(h *Hook) bool {
 	return false
 }
 
-// list is AddHook without the watch.
+// list is AddHook without the watch. h.core is c already: with a watch, others may be
+// reading it.
 func (c *Core) list(h *Hook) bool {
-	h.core = c
 	mu := c.lock()
 	for {
 		mu.Lock()

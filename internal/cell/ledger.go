@@ -82,11 +82,9 @@ func (l *Ledger) Ran(lo, hi int, count func(good, bad int)) {
 		l.runs = append(l.runs, Run{lo, hi})
 	}
 	if lo == l.front {
-		for ok := true; ok; {
-			l.front = hi
-			if hi, ok = l.beyond[l.front]; ok {
-				delete(l.beyond, l.front)
-			}
+		for end, ok := hi, true; ok; end, ok = l.beyond[end] {
+			delete(l.beyond, l.front)
+			l.front = end
 		}
 	} else {
 		if l.beyond == nil {

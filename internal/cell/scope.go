@@ -31,7 +31,8 @@ type Scope struct {
 	mu    sync.Mutex
 	list  *Watch      // a ring: who is told. Guarded by mu
 	armed bool        // ctx, or the scope above, will call end. Guarded by mu
-	quiet atomic.Bool // armed, under a task: as long as ended is false, nothing above has ended either
+	quiet atomic.Bool // armed, under a task: unless ended says so, no task above has ended either
+	top   *Scope      // the outermost above, whose ctx came from outside. Written before quiet
 	stop  func() bool // of context.AfterFunc. Guarded by mu
 	link  Watch       // in the list of the scope above
 
@@ -77,6 +78,9 @@ func (s *Scope) Err() error {
 	case s.task == nil:
 		return s.ctx.Err()
 	case s.quiet.Load():
+		if s.top != nil { // its ctx ends a moment before anybody is told
+			return s.top.Err()
+		}
 		return nil
 	}
 	if up := s.task.Scope; up != nil {
@@ -151,6 +155,9 @@ func (s *Scope) armLocked() bool {
 		s.link.On = s
 		if !up.Watch(&s.link) {
 			return false
+		}
+		if s.top = up; up.task != nil {
+			s.top = up.top
 		}
 	}
 	s.armed = true

@@ -69,6 +69,7 @@ func (s *Scope) putWaiter(wt *Waiter) {
 	if s != nil {
 		wt.by.Store(0)
 		wt.lent, wt.hook.fired = nil, false
+		wt.hook.core, wt.own.scope = nil, nil // s may outlive them by far
 		s.spare.Store(wt)
 	}
 }
@@ -124,12 +125,12 @@ func (c *Core) WaitEither(ctx context.Context, gate *Core) error {
 func (c *Core) wait(ctx context.Context, wt *Waiter, gate *Core) (clean bool) {
 	var done, scopeDone <-chan struct{}
 	var task TaskContext
+	var own *Scope
 	isOwn := false
 	if c.Scope.is(ctx) {
 		done, task = c.Scope.done, c.Scope.within
 	} else if task, isOwn = ctx.(TaskContext); isOwn {
-		wt.own.On = wt
-		if !task.OwnScope().Watch(&wt.own) {
+		if own = task.OwnScope(); own.Err() != nil {
 			return true
 		}
 	} else {
@@ -139,13 +140,18 @@ func (c *Core) wait(ctx context.Context, wt *Waiter, gate *Core) (clean bool) {
 	if task != nil && task.Lend(c) {
 		wt.lent = task
 	}
+	// Not before: whoever rouses wt must see what is lent.
+	if wt.own.On = wt; isOwn && !own.Watch(&wt.own) {
+		wt.resume()
+		return true
+	}
 
 	// The end of the ctx that c was submitted under wakes the waiter too: by
 	// the same channel, by a channel of its own, or through the hook.
-	wt.hook.Do = wt
+	wt.hook.Do, wt.hook.core = wt, c
 	listed, watched := false, false
 	switch s := c.Scope; {
-	case s == nil || s.never || isOwn && s == task.OwnScope():
+	case s == nil || s.never || isOwn && s == own:
 		listed = c.list(&wt.hook)
 	case s.task == nil:
 		if !s.is(ctx) {
@@ -158,7 +164,7 @@ func (c *Core) wait(ctx context.Context, wt *Waiter, gate *Core) (clean bool) {
 	}
 	if gate != nil {
 		watched = true
-		wt.also.Do = wt
+		wt.also.Do, wt.also.core = wt, gate
 		if !gate.list(&wt.also) {
 			wt.rouse(byGate)
 		}
