@@ -6,7 +6,8 @@ import (
 )
 
 // Close refuses new tasks and gives back what was queued and has not started,
-// which will not run. What runs goes on; Wait waits for it.
+// which will not run. What runs goes on; Wait waits for it. A span may be both: slots
+// that are in it go on with it until it is stopped.
 func (p *Pool) Close() (dropped []Task) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -20,8 +21,17 @@ func (p *Pool) Close() (dropped []Task) {
 		}
 	}
 	for q, _ := p.queue.top(); q != nil; q, _ = p.queue.top() {
-		dropped = append(dropped, q.popFront())
+		t := q.popFront()
+		if s, ok := t.(*Span); ok {
+			s.queued = false
+			delete(p.partial, s)
+		}
+		dropped = append(dropped, t)
 	}
+	for s := range p.partial {
+		dropped = append(dropped, s)
+	}
+	clear(p.partial)
 	for _, r := range p.parked {
 		r.exit = true
 		r.wake <- struct{}{}

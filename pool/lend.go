@@ -2,7 +2,8 @@ package pool
 
 // Lend gives r's slot away while its task waits: to t, if not nil, else to what
 // is queued. What r had taken ahead goes back to the queue. Any goroutine of the
-// task may call it, once until the Resume that ends it.
+// task may call it, once until the Resume that ends it. t stays queued, too: when its
+// turn comes it is Dead, or Run does nothing.
 func (r *Runner) Lend(t Task) {
 	p := r.pool
 	p.mu.Lock()
@@ -11,6 +12,9 @@ func (r *Runner) Lend(t Task) {
 	id := r.slot
 	r.slot = -1
 	p.lending[r] = struct{}{}
+	if p.closed {
+		t = nil // Close has given it back
+	}
 	begin := p.placeLocked(id, t)
 	if t != nil {
 		p.buryLocked(1) // t is in the queue as well

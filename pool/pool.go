@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"math"
 	"runtime"
 	"slices"
 	"sync"
@@ -9,8 +10,8 @@ import (
 
 // A Task is an entry of the queue.
 type Task interface {
-	// Run runs the task. It is called once, on a slot, and may panic or leave
-	// by runtime.Goexit.
+	// Run runs the task. It is called once, or again by the queue after a Lend
+	// named it, on a slot, and may panic or leave by runtime.Goexit.
 	Run(r *Runner)
 	// Broke is called when Run did: with what recover gave and the stack of
 	// the panic, or with a nil stack after a Goexit.
@@ -43,11 +44,12 @@ type Pool struct {
 	resume  []resumer // who wants a slot back, in order
 	lending map[*Runner]struct{}
 	all     map[*Runner]struct{}
+	partial map[*Span]struct{} // that wait for Admit, queued or not
 	closed  bool
 	ended   chan struct{} // closed with the last goroutine, after Close
 	idle    func()        // see OnIdle
-	pushed  int64         // entries ever pushed: a clock
-	fresh   int64         // of them, with the items of spans, what was not there before
+	batches int64         // places in the batches ever taken ahead: a clock; see Runner.taken
+	fresh   int64         // tasks, and items of spans, that were pushed as new
 	dead    int           // entries that may be dead, at most
 	leveled bool          // some task had a priority other than 0
 	counts  Counts        // of runners that have ended
@@ -77,7 +79,7 @@ func New(cfg Config) *Pool {
 	if cfg.Host == nil {
 		cfg.Host = newAntsHost()
 	}
-	p := &Pool{host: cfg.Host, lending: map[*Runner]struct{}{}, all: map[*Runner]struct{}{}, ended: make(chan struct{})}
+	p := &Pool{host: cfg.Host, lending: map[*Runner]struct{}{}, all: map[*Runner]struct{}{}, partial: map[*Span]struct{}{}, ended: make(chan struct{})}
 	p.want = cfg.Slots
 	p.growLocked()
 	return p
@@ -99,7 +101,6 @@ func (p *Pool) Push(t Task, prio, fresh int) bool {
 		p.mu.Unlock()
 		return false
 	}
-	p.pushed++
 	p.fresh += int64(fresh)
 	if len(p.free) > 0 {
 		r := p.startLocked(p.popFree(), t)
@@ -177,7 +178,7 @@ func (p *Pool) placeLocked(id int, t Task) *Runner {
 		return nil
 	}
 	if t == nil {
-		if q, _ := p.queue.top(); q == nil && !p.stealableLocked() {
+		if q, _ := p.queue.top(); q == nil && !p.stealableLocked(math.MinInt) {
 			p.freeLocked(id)
 			return nil
 		}
@@ -189,6 +190,8 @@ func (p *Pool) placeLocked(id int, t Task) *Runner {
 	r := p.startLocked(id, nil)
 	if s.joinLocked(r) {
 		r.buf[0], r.has = s, true
+		r.used = max(r.used, 1)
+		r.prio = s.prio
 	}
 	return r
 }
@@ -212,6 +215,14 @@ func (p *Pool) giveLocked(to resumer, id int) {
 	delete(p.lending, to.r)
 	to.r.slot = id
 	p.slots[id] = to.r
+	if to.r.span != nil { // which nobody has told anything while its slot was lent
+		if len(p.free) > 0 {
+			p.signalLocked(signalHungry, true)
+		}
+		if q, top := p.queue.top(); q != nil && top > to.r.prio {
+			p.signalLocked(signalUrgent, true)
+		}
+	}
 	to.wk.Wake()
 }
 

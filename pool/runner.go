@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"math"
 	"runtime/debug"
 	"sync/atomic"
 )
@@ -19,7 +20,7 @@ type Runner struct {
 
 	slot  int   // guarded by pool.mu; -1 without one
 	prio  int   // of what it has taken. Guarded by pool.mu
-	taken int64 // when: pool.pushed at that time. Guarded by pool.mu
+	taken int64 // the place of buf[0] among all that was ever taken. Guarded by pool.mu
 
 	win   window      // of buf, or in a span of the items from base
 	buf   [ahead]Task // written under pool.mu, read by the owner
@@ -99,7 +100,8 @@ func (r *Runner) drain() (again bool) {
 		r.Tag = 0
 		r.pool.host.Go(r.loop)
 	}()
-	for t := r.next(); t != nil; t = r.next() {
+	// Not next: what it was given to begin with may be a span, whose window is not of buf.
+	for t := r.find(); t != nil; t = r.next() {
 		t.Run(r)
 	}
 	normal = true
@@ -177,10 +179,15 @@ func (r *Runner) findLocked() Task {
 	if at, got := r.win.take(1); got != 0 {
 		return r.buf[at]
 	}
+	if q, top := p.queue.top(); q != nil && p.leveled && top < math.MaxInt {
+		if t := r.stealLocked(top + 1); t != nil { // it comes first, wherever it is
+			return t
+		}
+	}
 	if t := r.refillLocked(); t != nil {
 		return t
 	}
-	if t := r.stealLocked(); t != nil {
+	if t := r.stealLocked(math.MinInt); t != nil {
 		return t
 	}
 	p.freeLocked(r.leaveLocked())
@@ -205,7 +212,8 @@ func (r *Runner) refillLocked() Task {
 		if q == nil {
 			return nil
 		}
-		r.prio, r.taken = prio, p.pushed
+		r.prio, r.taken = prio, p.batches
+		p.batches += ahead
 		if s, ok := q.front().(*Span); ok {
 			if s.joinLocked(r) {
 				return s
@@ -231,29 +239,31 @@ func (r *Runner) refillLocked() Task {
 	}
 }
 
-// stealLocked takes half of what the slot that has most has taken ahead.
-func (r *Runner) stealLocked() Task {
+// stealLocked takes half of what the slot that has most has taken ahead, of that
+// priority at least.
+func (r *Runner) stealLocked(prio int) Task {
 	p := r.pool
 	if len(p.free)+1 == p.live {
 		return nil // nobody else runs
 	}
 	var victim *Runner
-	most := uint32(0)
-	for _, v := range p.slots {
-		if v != nil && v != r && (v.span == nil || v.span.fixed == 0) {
-			if lo, hi := v.win.load(); hi-lo > most {
-				victim, most = v, hi-lo
+	var at, got uint32
+	for got == 0 { // the owner may be faster; then there may be other victims
+		victim = nil
+		most := uint32(0)
+		for _, v := range p.slots {
+			if v != nil && v != r && v.prio >= prio && v.cuttable() {
+				if lo, hi := v.win.load(); hi-lo > most {
+					victim, most = v, hi-lo
+				}
 			}
 		}
+		if victim == nil {
+			return nil
+		}
+		at, got = victim.win.cut(false)
 	}
-	if victim == nil {
-		return nil
-	}
-	at, got := victim.win.cut(false)
-	if got == 0 {
-		return nil
-	}
-	r.prio, r.taken = victim.prio, victim.taken
+	r.prio, r.taken = victim.prio, victim.taken+int64(at)
 	if s := victim.span; s != nil {
 		s.returned = append(s.returned, items{victim.base + int(at), victim.base + int(at+got)})
 		s.joinLocked(r)
@@ -265,15 +275,22 @@ func (r *Runner) stealLocked() Task {
 	return r.buf[0]
 }
 
-func (p *Pool) stealableLocked() bool {
+// stealableLocked reports whether a slot has taken ahead something of that priority at
+// least, that others may take.
+func (p *Pool) stealableLocked(prio int) bool {
 	for _, v := range p.slots {
-		if v != nil && (v.span == nil || v.span.fixed == 0) {
+		if v != nil && v.prio >= prio && v.cuttable() {
 			if lo, hi := v.win.load(); lo != hi {
 				return true
 			}
 		}
 	}
 	return false
+}
+
+// cuttable reports whether others may take what r has taken ahead.
+func (r *Runner) cuttable() bool {
+	return r.span == nil || r.span.fixed == 0 && !r.span.stopped.Load()
 }
 
 // flushLocked puts what r has taken ahead back in front of the queue.

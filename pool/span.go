@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"math"
 	"sync/atomic"
 	"time"
 )
@@ -20,6 +21,8 @@ type Span struct {
 	fixed int // items a claim, neither cut nor taken back; 0: the span decides
 
 	readers *atomic.Int32
+	stopped atomic.Bool // by Stop. Set under pool.mu
+	drained atomic.Bool // set under pool.mu
 
 	// All below are guarded by pool.mu.
 	next     int     // first item not claimed
@@ -27,8 +30,8 @@ type Span struct {
 	returned []items // claimed and given back
 	runners  int     // slots in it, lent ones too
 	cost     float64 // of an item, in ns; 0 as long as it is not known
+	pushed   bool
 	queued   bool
-	drained  bool
 	prio     int
 	claims   int
 }
@@ -59,8 +62,8 @@ const (
 
 const blockTime = 500 // ns. A block costs about 5
 
-// NewSpan makes a span of n items for p, in claims of fixed each if that is not 0. All
-// of them may be claimed, unless Limit says otherwise before it is pushed.
+// NewSpan makes a span of n items, one at least, for p, in claims of fixed each if that
+// is not 0. All of them may be claimed, unless Limit says otherwise before it is pushed.
 func (p *Pool) NewSpan(body Body, n, fixed int) *Span {
 	return &Span{pool: p, body: body, n: n, limit: n, fixed: fixed}
 }
@@ -72,12 +75,16 @@ func (s *Span) Readers(n *atomic.Int32) { s.readers = n }
 // Limit sets how many items may be claimed before Admit allows more.
 func (s *Span) Limit(n int) { s.limit = n }
 
-// Admit allows n more items to be claimed.
+// Admit allows n more items to be claimed. It changes nothing once the pool is closed,
+// which has given the span back.
 func (s *Span) Admit(n int) {
 	p := s.pool
 	p.mu.Lock()
 	s.limit = min(s.n, s.limit+n)
-	if s.next < s.limit && !p.closed {
+	if s.limit == s.n {
+		delete(p.partial, s)
+	}
+	if s.pushed && s.next < s.limit && !p.closed {
 		s.queueLocked(true)
 	}
 	p.mu.Unlock()
@@ -97,7 +104,7 @@ func (s *Span) Costs() (claims int, item time.Duration, items int) {
 func (s *Span) Body() Body { return s.body }
 
 // Dead reports whether nothing is left, so that the queue need not keep it.
-func (s *Span) Dead() bool { return s.drained }
+func (s *Span) Dead() bool { return s.drained.Load() }
 
 // PushSpan queues a span of p's as Push does a task.
 func (p *Pool) PushSpan(s *Span, prio, fresh int) bool {
@@ -106,8 +113,10 @@ func (p *Pool) PushSpan(s *Span, prio, fresh int) bool {
 		p.mu.Unlock()
 		return false
 	}
-	s.prio = prio
-	p.pushed++
+	s.prio, s.pushed = prio, true
+	if s.limit < s.n {
+		p.partial[s] = struct{}{}
+	}
 	p.fresh += int64(fresh)
 	s.queueLocked(false)
 	if prio != 0 || p.leveled {
@@ -172,12 +181,27 @@ func (s *Span) claimLocked(r *Runner) bool {
 
 // takeBackLocked gives what r has claimed and not begun to others.
 func (s *Span) takeBackLocked(r *Runner) {
-	if s.fixed != 0 {
-		return
+	if s.fixed == 0 {
+		s.giveBackLocked(r)
 	}
-	if at, got := r.win.cut(true); got != 0 {
+}
+
+// giveBackLocked is takeBackLocked from a runner that will not come to it.
+func (s *Span) giveBackLocked(r *Runner) {
+	if at, got := r.win.cut(true); got != 0 && !s.stopped.Load() {
 		s.returned = append(s.returned, items{r.base + int(at), r.base + int(at+got)})
 		s.queueLocked(true)
+	}
+}
+
+// putBack gives back what r has taken into its own hands from item next on.
+func (s *Span) putBack(r *Runner, next int) {
+	if s.stopped.Load() {
+		return
+	}
+	r.win.untake(uint32(next - r.base))
+	if s.stopped.Load() { // and Stop may not have seen it
+		r.win.take(math.MaxUint32)
 	}
 }
 
@@ -197,7 +221,7 @@ func (s *Span) Run(r *Runner) {
 		if ran := r.At + 1 - r.base; ran > 0 {
 			s.cost = max(1, float64(d)/float64(ran))
 		}
-		if more = more && s.claimLocked(r); more {
+		if more = more && !r.wantedLocked() && s.claimLocked(r); more {
 			p.mu.Unlock()
 			continue
 		}
@@ -223,7 +247,7 @@ func (s *Span) runClaim(r *Runner) (more bool) {
 		hi := lo + int(got)
 		next := s.body.Do(r, lo, hi)
 		if next < hi {
-			r.win.untake(uint32(next - r.base))
+			s.putBack(r, next)
 		}
 		if s.readers != nil && s.readers.Load() > 0 {
 			if every := int(r.block-1) * 20; next-r.from > every { // about 10 us, or an item
@@ -233,8 +257,9 @@ func (s *Span) runClaim(r *Runner) (more bool) {
 		}
 		if r.homeless {
 			s.pool.mu.Lock()
-			s.takeBackLocked(r)
+			s.giveBackLocked(r)
 			s.pool.mu.Unlock()
+			s.pool.dispatch() // r has no slot to go on with it
 			return false
 		}
 		if sig := r.pool.signal.Load(); sig != 0 && !s.heed(r, sig) {
@@ -254,14 +279,15 @@ func (s *Span) heed(r *Runner, sig uint32) (stay bool) {
 	}
 	p := s.pool
 	p.mu.Lock()
-	q, top := p.queue.top()
-	if len(p.resume) > 0 || p.live > p.want || q != nil && top > r.prio {
+	if r.wantedLocked() {
 		s.takeBackLocked(r)
 		p.mu.Unlock()
 		return false
 	}
-	p.signalLocked(signalUrgent, false)
-	if len(p.free) > 0 {
+	if sig&signalUrgent != 0 && !p.outrankedLocked() {
+		p.signalLocked(signalUrgent, false)
+	}
+	for range p.free { // something for each, or one of them would wait for another's item
 		if at, got := r.win.cut(false); got != 0 {
 			s.returned = append(s.returned, items{r.base + int(at), r.base + int(at+got)})
 			s.queueLocked(true)
@@ -272,14 +298,41 @@ func (s *Span) heed(r *Runner, sig uint32) (stay bool) {
 	return true
 }
 
+// wantedLocked reports whether r's slot is wanted for what comes before the span: a
+// waiter, fewer slots, or something of a higher priority.
+func (r *Runner) wantedLocked() bool {
+	p := r.pool
+	if len(p.resume) > 0 || p.live > p.want {
+		return true
+	}
+	if q, top := p.queue.top(); q != nil && top > r.prio {
+		return true
+	}
+	return p.leveled && r.prio < math.MaxInt && p.stealableLocked(r.prio+1)
+}
+
+// outrankedLocked reports whether some slot in a span has yet to see that something of
+// a higher priority is queued.
+func (p *Pool) outrankedLocked() bool {
+	q, top := p.queue.top()
+	if q == nil {
+		return false
+	}
+	for _, r := range p.slots {
+		if r != nil && r.span != nil && r.prio < top {
+			return true
+		}
+	}
+	return false
+}
+
 // leaveLocked takes r out. It is true if it was the last and nothing is left.
 func (s *Span) leaveLocked(r *Runner) (drained bool) {
 	r.span = nil
 	r.win.set(0, 0)
 	s.runners--
-	if s.runners == 0 && s.next == s.n && len(s.returned) == 0 && !s.drained {
-		s.drained = true
-		return true
+	if s.runners == 0 && s.next == s.n && len(s.returned) == 0 {
+		return s.drained.CompareAndSwap(false, true)
 	}
 	return false
 }
@@ -291,31 +344,31 @@ func (s *Span) Broke(r *Runner, recovered any, stack []byte) {
 	s.body.Left(r)
 	p := s.pool
 	p.mu.Lock()
-	r.win.untake(uint32(r.At + 1 - r.base))
-	if at, got := r.win.cut(true); got != 0 {
-		s.returned = append(s.returned, items{r.base + int(at), r.base + int(at+got)})
-		s.queueLocked(true)
-	}
+	s.putBack(r, r.At+1)
+	s.giveBackLocked(r)
 	drained := s.leaveLocked(r)
 	p.mu.Unlock()
 	if drained {
 		s.body.Drained()
 	}
+	p.dispatch() // r may have no slot to go on with it
 }
 
-// Stop drops the items that were not begun.
+// Stop drops the items that were not begun. Those that a Do was given it may still run,
+// or leave: no other will.
 func (s *Span) Stop() {
 	p := s.pool
 	p.mu.Lock()
 	s.next, s.limit = s.n, s.n
 	s.returned = nil
-	for _, r := range p.slots {
-		if r != nil && r.span == s {
+	s.stopped.Store(true)
+	delete(p.partial, s)
+	for r := range p.all { // those without a slot, too
+		if r.span == s {
 			r.win.cut(true)
 		}
 	}
-	drained := s.runners == 0 && !s.drained
-	s.drained = s.drained || drained
+	drained := s.runners == 0 && s.drained.CompareAndSwap(false, true)
 	p.mu.Unlock()
 	if drained {
 		s.body.Drained()
