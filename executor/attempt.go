@@ -24,12 +24,12 @@ type Attempt struct {
 	mu      sync.Mutex
 	inner   context.Context // a genuine ctx, made when somebody asks for Done
 	cancel  context.CancelCauseFunc
-	over    bool  // the ctx has ended
-	cause   error // why
-	back    bool  // the function has returned
-	waiting int   // goroutines of the task that wait with its slot lent
-	lent    bool  // the slot was lent at least once
-	late    bool  // it has taken longer than WithTimeout allows
+	over    bool            // the ctx has ended
+	cause   error           // why
+	back    bool            // the function has returned
+	waiting int             // goroutines of the task that wait with its slot lent
+	lent    bool            // the slot was lent at least once
+	late    bool            // it has taken longer than WithTimeout allows
 
 	runner *pool.Runner // whose slot it is, once that matters. Local's
 }
@@ -191,8 +191,7 @@ func (a *Attempt) Resume(w *cell.Waiter) {
 
 // Needs reports whether c is an input of the task.
 func (a *Attempt) Needs(c *cell.Core) bool {
-	w, ok := a.core.Owner.(work)
-	return ok && w.more().needs(c)
+	return a.core.Owner.(interface{ needs(*cell.Core) bool }).needs(c)
 }
 
 // A callContext is the ctx of a task that has asked nothing of it yet: the task's

@@ -25,7 +25,7 @@ type Group struct {
 	cancel context.CancelCauseFunc
 
 	mu  sync.Mutex
-	err error // of a Goexit, which has no way to return one. Guarded by mu
+	err error // the first. errgroup does not hear of a Goexit. Guarded by mu
 }
 
 // NewGroup makes a group and a context made from ctx, which ends when a function of
@@ -66,16 +66,13 @@ func (g *Group) SetLimit(n int) { g.group().SetLimit(n) }
 // Wait waits until all functions have returned, ends the group's context, and returns
 // the first error.
 func (g *Group) Wait() error {
-	err := g.group().Wait()
+	_ = g.group().Wait() // g.err is the first, and all of them
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if err == nil {
-		err = g.err
-	}
 	if g.cancel != nil {
-		g.cancel(err)
+		g.cancel(g.err)
 	}
-	return err
+	return g.err
 }
 
 // guarded is f that is counted, found by Close, and does not panic.
@@ -83,6 +80,7 @@ func (g *Group) guarded(f func() error) func() error {
 	return func() (err error) {
 		b := g.base()
 		if !b.enterGroup(g) {
+			g.failed(ErrClosed)
 			return ErrClosed
 		}
 		returned := false
@@ -90,9 +88,9 @@ func (g *Group) guarded(f func() error) func() error {
 			if !returned {
 				v := recover()
 				err = panicError(v, stackOf(v))
-				if v == nil {
-					g.failed(err)
-				}
+			}
+			if err != nil {
+				g.failed(err)
 			}
 			b.leaveGroup(g, err)
 		}()
@@ -102,15 +100,15 @@ func (g *Group) guarded(f func() error) func() error {
 	}
 }
 
-// failed keeps the error of a Goexit.
+// failed keeps the first error, and ends the context with it.
 func (g *Group) failed(err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.err == nil {
 		g.err = err
-	}
-	if g.cancel != nil {
-		g.cancel(err)
+		if g.cancel != nil {
+			g.cancel(err)
+		}
 	}
 }
 

@@ -55,17 +55,19 @@ func (m *more) await(inputs []cell.Value) {
 		cancelWith(c, ErrClosed)
 	}
 	m.missing.Store(int32(len(inputs)) + 1)
-	m.hooks = make([]cell.Hook, len(inputs))
+	hooks := make([]cell.Hook, len(inputs))
 	var w cell.Wave
 	for i, in := range inputs {
-		h := &m.hooks[i]
+		h := &hooks[i]
 		h.Do = m
 		if !in.Base().AddHook(h) {
 			m.arrived(in.Base(), &w)
 		}
 	}
 	m.arrived(nil, &w) // the one that kept it from starting meanwhile
-	m.listed.Store(true)
+	m.mu.Lock()
+	m.hooks = hooks
+	m.mu.Unlock()
 	w.Run()
 	if m.over.Load() { // others settled it while it was made
 		m.cleanUp()
@@ -103,13 +105,15 @@ func (m *more) inherit(s cell.State, err error, w *cell.Wave) {
 	}
 }
 
-// unhook takes the hooks out of inputs that are not done, if they are all in.
+// unhook takes the hooks out of inputs that are not done, if they are all in, and
+// forgets them, since they know the inputs.
 func (m *more) unhook() {
-	if !m.listed.Load() {
-		return
-	}
-	for i := range m.hooks {
-		m.hooks[i].RemoveHook()
+	m.mu.Lock()
+	hooks := m.hooks
+	m.hooks = nil
+	m.mu.Unlock()
+	for i := range hooks {
+		hooks[i].RemoveHook()
 	}
 }
 
@@ -117,7 +121,7 @@ func (m *more) unhook() {
 func (m *more) release() {
 	m.mu.Lock()
 	inputs := m.inputs
-	m.inputs = nil
+	m.inputs, m.needed = nil, nil
 	m.mu.Unlock()
 	for _, in := range inputs {
 		in.Unpin()

@@ -31,6 +31,9 @@ func NewLocal(cfg Config) (*Local, error) {
 	if cfg.Backend != "local" {
 		return nil, fmt.Errorf("%w: NewLocal of backend %q; New opens any", ErrConfig, cfg.Backend)
 	}
+	if err := setUp(context.Background(), "local", cfg.SetupData); err != nil {
+		return nil, err
+	}
 	return newLocal(cfg, nil), nil
 }
 
@@ -49,6 +52,9 @@ func newLocal(cfg Config, host pool.Host) *Local {
 func Default() *Local { return defaultLocal() }
 
 var defaultLocal = sync.OnceValue(func() *Local {
+	if err := setUp(context.Background(), "local", nil); err != nil {
+		panic(err) // there is nobody to return it to
+	}
 	l := newLocal(Config{Backend: "local"}, nil)
 	l.fixed = true
 	return l

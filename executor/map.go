@@ -53,7 +53,8 @@ type mapJob[A, R any] struct {
 	more  *more
 	fn    func(context.Context, A) (R, error)
 	items []A
-	out   []R             // the sheet's, which may be released meanwhile
+	out   []R             // the sheet's, which may be released meanwhile; nil once it is over
+	ready bool            // the items could be run
 	span  *pool.Span      // that runs the items
 	tasks []mapTask[A, R] // or one for each
 	left  atomic.Int64    // tasks that have not ended
@@ -84,6 +85,7 @@ func (j *mapJob[A, R]) submit(ctx context.Context, err error) {
 		j.finish()
 		return
 	}
+	j.ready = true
 	j.out = make([]R, len(j.items))
 	j.sheet.Out = j.out
 	j.sheet.KeepGoing = m.opts.has(givenKeepGoing)
@@ -219,7 +221,7 @@ func (j *mapJob[A, R]) over() {
 	} else if !j.core.Settled() {
 		j.finish()
 	}
-	j.items, j.fn = nil, nil
+	j.items, j.fn, j.out = nil, nil, nil
 }
 
 func (j *mapJob[A, R]) finish() {
@@ -243,7 +245,7 @@ func (j *mapJob[A, R]) report(r *pool.Runner, lo, hi int) {
 
 // itemFailed records a failure. It is true if nothing more is to start.
 func (j *mapJob[A, R]) itemFailed(i int, err error) (stop bool) {
-	j.sheet.FailItem(i, err)
+	j.sheet.FailItem(i, plainError(err))
 	if j.sheet.KeepGoing {
 		return false
 	}
@@ -282,6 +284,10 @@ func (j *mapJob[A, R]) plan() cell.Plan {
 func (j *mapJob[A, R]) Run(any)     {}
 func (j *mapJob[A, R]) Key() string { return "" }
 func (j *mapJob[A, R]) Released()   {}
+func (j *mapJob[A, R]) forget()     {}
+
+// needs reports whether c is an input of some item.
+func (j *mapJob[A, R]) needs(c *cell.Core) bool { return j.more.needs(c) }
 
 // Why says how far the batch has come.
 func (j *mapJob[A, R]) Why() string {
@@ -295,7 +301,7 @@ func (j *mapJob[A, R]) Why() string {
 func (j *mapJob[A, R]) Settling(from, to cell.State) {
 	done := j.sheet.Close()
 	rest := int64(j.sheet.N - done)
-	if to == cell.Failed && j.out == nil {
+	if to == cell.Failed && !j.ready {
 		j.base.failed.Add(rest)
 	} else {
 		j.base.cancelled.Add(rest)

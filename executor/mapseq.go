@@ -73,9 +73,9 @@ type stream[A, R any] struct {
 type seqTask[A, R any] struct {
 	task[A, R]
 	of   *stream[A, R]
-	i    int       // of the input
-	at   int       // of flight, unordered
-	hook cell.Hook // unordered
+	i    int        // of the input
+	at   int        // of flight, unordered
+	hook *cell.Hook // unordered
 }
 
 func (s *stream[A, R]) open() (err error) {
@@ -145,9 +145,12 @@ func (s *stream[A, R]) submit(item A) {
 	t.of, t.i, t.fn, t.arg = s, s.count, s.fn, item
 	c := t.core()
 	c.Owner, c.Scope = t, s.scope
+	if !s.plain {
+		t.special().opts = s.o
+	}
 	if s.o.has(givenUnordered) {
-		t.hook.Do = t
-		if !c.AddHook(&t.hook) {
+		t.hook = &cell.Hook{Do: t}
+		if !c.AddHook(t.hook) {
 			t.Fire(nil, nil)
 		}
 	}
@@ -156,14 +159,10 @@ func (s *stream[A, R]) submit(item A) {
 	s.n++
 	s.count++
 	switch {
-	case c.Settled():
 	case s.plain:
 		s.base.enqueue(c)
 	default:
-		m := t.more()
-		m.special, m.opts = true, s.o
-		c.Mark()
-		s.base.submit(s.ctx, t, m, nil, references(s.base, &t.arg))
+		s.base.submit(s.ctx, t, t.peek(), nil, references(s.base, &t.arg))
 	}
 }
 

@@ -1,17 +1,26 @@
 package executor
 
 import (
+	"runtime/trace"
+
 	"github.com/nearfar/nearfar/internal/cell"
 	"github.com/nearfar/nearfar/pool"
 )
 
 // Here a Map is the body of a span: slots claim runs of its items.
 
-// Do runs items lo to hi-1. It is the loop that all the rest is there for.
+// Do runs items lo to hi-1. It is the loop that all the rest is there for. It looks at
+// the batch's ctx before the first, and so once in some 500 ns.
 func (j *mapJob[A, R]) Do(r *pool.Runner, lo, hi int) int {
 	a, _ := r.Local.(*Attempt)
 	if a == nil {
 		a = j.join(r)
+	}
+	if j.core.Ended() { // which has stopped the span
+		return lo
+	}
+	if trace.IsEnabled() {
+		defer trace.StartRegion(a, j.more.name()).End()
 	}
 	if j.base.room.limit > 0 { // room is given back item by item
 		hi = lo + 1
@@ -85,7 +94,7 @@ func (j *mapJob[A, R]) renew(r *pool.Runner, a *Attempt) *Attempt {
 		return nil
 	}
 	j.part(r, a)
-	if r.Homeless() {
+	if r.Homeless() || j.core.Ended() {
 		return nil
 	}
 	return j.join(r)

@@ -23,9 +23,8 @@ func (j *mapJob[A, R]) startTasks(ctx context.Context) {
 		t.job, t.i, t.fn, t.arg = j, i, j.fn, j.items[i]
 		c := t.core()
 		c.Owner, c.Scope = t, j.core.Scope
-		m := t.more()
-		m.special, m.hidden, m.opts = true, true, j.more.opts
-		c.Mark()
+		m := t.special()
+		m.hidden, m.opts = true, j.more.opts
 		t.hook.Do = t
 		if !c.AddHook(&t.hook) { // ctx has ended
 			defer t.Fire(nil, nil)
@@ -68,6 +67,8 @@ func (t *mapTask[A, R]) Fire(*cell.Hook, *cell.Wave) {
 		j.over()
 	}
 }
+
+func (t *mapTask[A, R]) needs(c *cell.Core) bool { return t.job.needs(c) }
 
 // withdraw cancels the item if it has not started.
 func (t *mapTask[A, R]) withdraw() {

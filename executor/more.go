@@ -34,15 +34,15 @@ type more struct {
 	watch    cell.Watch   // of the ctx: the cancellation is known at once
 	admitted atomic.Bool  // counts against MaxPending
 	missing  atomic.Int32 // inputs that are not done, and one while they are listed
-	listed   atomic.Bool  // hooks are in
-	hooks    []cell.Hook  // at the inputs
 	over     atomic.Bool  // settled, and cleaned up after
 	held     heldNode     // in Base.held while it waits for inputs or its next attempt
 
 	mu      sync.Mutex
-	current *Attempt     // whose function runs. Guarded by mu
-	inputs  []cell.Value // pinned. Guarded by mu
-	timer   *time.Timer  // of the next attempt. Guarded by mu
+	current *Attempt                // whose function runs. Guarded by mu
+	inputs  []cell.Value            // pinned. Guarded by mu
+	needed  map[*cell.Core]struct{} // those of inputs, made when somebody asks. Guarded by mu
+	hooks   []cell.Hook             // at the inputs, once they are all in. Guarded by mu
+	timer   *time.Timer             // of the next attempt. Guarded by mu
 }
 
 var noOptions options
@@ -98,10 +98,12 @@ func (m *more) info() TaskInfo {
 func (m *more) needs(c *cell.Core) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, in := range m.inputs {
-		if in.Base() == c {
-			return true
+	if m.needed == nil {
+		m.needed = make(map[*cell.Core]struct{}, len(m.inputs))
+		for _, in := range m.inputs {
+			m.needed[in.Base()] = struct{}{}
 		}
 	}
-	return false
+	_, ok := m.needed[c]
+	return ok
 }

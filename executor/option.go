@@ -255,3 +255,11 @@ type permanentError struct{ err error }
 
 func (e *permanentError) Error() string { return e.err.Error() }
 func (e *permanentError) Unwrap() error { return e.err }
+
+// plainError is err without the mark of Permanent, which is nobody else's concern.
+func plainError(err error) error {
+	if p, ok := err.(*permanentError); ok {
+		return p.err
+	}
+	return err
+}

@@ -64,9 +64,7 @@ type nodeTask[T any] struct {
 func newNode[T any](ctx context.Context, ex Executor, fn func(context.Context, []T) (T, error), in []*cell.Cell[T], o *options, err error) *nodeTask[T] {
 	t := &nodeTask[T]{task: task[[]T, T]{fn: fn}, in: in}
 	b := attach(ctx, ex, t.core(), t)
-	m := t.more()
-	m.special = true
-	t.core().Mark()
+	m := t.special()
 	if o != nil {
 		m.opts = o
 	}
@@ -86,6 +84,11 @@ func (t *nodeTask[T]) invoke(ctx context.Context) error {
 		t.arg = append(t.arg, v)
 	}
 	return t.task.invoke(ctx)
+}
+
+func (t *nodeTask[T]) forget() {
+	t.in = nil
+	t.task.forget()
 }
 
 // A prune cancels the inner calls when nobody wants the result any more.

@@ -39,10 +39,9 @@ func runAttempt(t work, c *cell.Core, m *more, r *pool.Runner) {
 	if m.base.cfg.Strict || !m.base.near {
 		a.parent = detached{a.parent}
 	}
-	var clock *time.Timer
+	stop := func() bool { return true }
 	if d := m.opts.timeout; d > 0 {
-		a.limit(d)
-		clock = time.AfterFunc(d, func() { m.timedOut(a) })
+		stop = context.AfterFunc(a.limit(d), func() { m.timedOut(a) })
 	}
 	m.base.observe(eventStarted, m, nil)
 	if m.run != nil {
@@ -50,8 +49,8 @@ func runAttempt(t work, c *cell.Core, m *more, r *pool.Runner) {
 	}
 	tag(r, m.fn.id.code, m.name)
 	err := t.invoke(a)
-	if clock != nil {
-		clock.Stop()
+	if stop(); m.opts.timeout > 0 {
+		m.timedOut(a)
 	}
 	attemptDone(t, c, m, a, r, err)
 }
@@ -65,15 +64,17 @@ func (m *more) begin(a *Attempt) bool {
 	return !m.core.State().Done()
 }
 
-// limit gives a a deadline.
-func (a *Attempt) limit(d time.Duration) {
+// limit gives a a deadline. It returns the ctx that has it.
+func (a *Attempt) limit(d time.Duration) context.Context {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	inner, cancel := context.WithTimeout(a.parent, d)
 	a.inner, a.cancel = context.WithCancelCause(inner)
 	stop := a.cancel
 	a.cancel = func(cause error) { stop(cause); cancel() }
+	return a.inner
 }
+
 
 // errTimeout is the error of an attempt that took longer than WithTimeout allows.
 type errTimeout struct{ limit time.Duration }
@@ -83,10 +84,13 @@ func (e *errTimeout) Error() string {
 }
 func (e *errTimeout) Unwrap() error { return context.DeadlineExceeded }
 
-// timedOut ends an attempt that took too long. If it was the last, the task has
+// timedOut ends an attempt if it took too long. If it was the last, the task has
 // failed, and holds its slot until the function returns; else the next one waits
 // for that.
 func (m *more) timedOut(a *Attempt) {
+	if !errors.Is(a.inner.Err(), context.DeadlineExceeded) || a.parent.Err() != nil {
+		return // it has ended for another reason, or not yet
+	}
 	m.mu.Lock()
 	if m.current != a || a.hasReturned() {
 		m.mu.Unlock()
@@ -130,9 +134,6 @@ func attemptDone(t work, c *cell.Core, m *more, a *Attempt, r *pool.Runner, err 
 	default:
 		var permanent *permanentError
 		last := errors.As(err, &permanent) || int(m.attempt.Load()) > m.opts.retries
-		if permanent != nil {
-			err = permanent.err
-		}
 		if !last && m.again(c) {
 			return
 		}
@@ -210,6 +211,7 @@ func (m *more) cleanUp() {
 	m.mu.Unlock()
 	if !running {
 		m.release()
+		m.core.Owner.(interface{ forget() }).forget()
 	}
 }
 

@@ -3,6 +3,7 @@ package executor
 import (
 	"bytes"
 	"runtime/debug"
+	"slices"
 )
 
 // stackOf is the stack of a panic, to be called where it was recovered; nil after a
@@ -44,12 +45,13 @@ func trimStack(stack []byte) []byte {
 	return trimmed
 }
 
-// ours reports whether a line of a stack is a call of what runs functions.
+// callers are what calls functions, as a stack has them after the package's path.
+var callers = []string{
+	"(*task[", "(*thenTask[", "(*nodeTask[", "(*mapTask[", "(*seqTask[", "(*mapJob[", "(*Group).", "callClosure[", "strictCall[", "traced[",
+}
+
+// ours reports whether a line of a stack is a call of what calls functions.
 func ours(line []byte) bool {
-	return bytes.HasPrefix(line, []byte("github.com/nearfar/nearfar/executor.(*task[")) ||
-		bytes.HasPrefix(line, []byte("github.com/nearfar/nearfar/executor.(*mapJob[")) ||
-		bytes.HasPrefix(line, []byte("github.com/nearfar/nearfar/executor.(*thenTask[")) ||
-		bytes.HasPrefix(line, []byte("github.com/nearfar/nearfar/executor.(*nodeTask[")) ||
-		bytes.HasPrefix(line, []byte("github.com/nearfar/nearfar/executor.(*Group).guarded.func1(")) ||
-		bytes.HasPrefix(line, []byte("github.com/nearfar/nearfar/executor.callClosure["))
+	name, ok := bytes.CutPrefix(line, []byte("github.com/nearfar/nearfar/executor."))
+	return ok && slices.ContainsFunc(callers, func(c string) bool { return bytes.HasPrefix(name, []byte(c)) })
 }

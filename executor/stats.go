@@ -69,7 +69,6 @@ func (b *Base) stats(p *pool.Pool) Stats {
 	running := p.Running()
 	notice(running)
 	s := Stats{
-		Submitted: b.submitted.Load() + p.Fresh(),
 		Finished:  b.finished.Load() + p.Count(countFinished),
 		Failed:    b.failed.Load(),
 		Cancelled: b.cancelled.Load(),
@@ -79,6 +78,7 @@ func (b *Base) stats(p *pool.Pool) Stats {
 		Waiting:   int64(p.Lending()),
 		Running:   b.groupRunning.Load(),
 	}
+	s.Submitted = b.submitted.Load() + p.Fresh() // last, so that it is never less than what became of it
 	s.Running += active(running)
 	s.Running = max(0, s.Running-s.Waiting)
 	s.Pending = max(0, s.Submitted-s.Running-s.Waiting-s.Finished-s.Failed-s.Cancelled)

@@ -106,16 +106,20 @@ func strictCall[A, R any](ctx context.Context, b *Base, f *function, fn func(con
 // strictError is err as it would arrive.
 func strictError(b *Base, err error) error {
 	var permanent *permanentError
+	arrived := throughWire(plainError(err), b.worker)
 	if errors.As(err, &permanent) {
-		return &permanentError{throughWire(permanent.err, b.worker)}
+		return &permanentError{arrived}
 	}
-	return throughWire(err, b.worker)
+	return arrived
 }
 
 // doEncoded is Do in strict mode.
 func (j *mapJob[A, R]) doEncoded(r *pool.Runner, a *Attempt, lo, hi int) int {
 	signal := r.Signal()
 	for i := lo; i < hi; i++ {
+		if i > lo && j.core.Ended() {
+			return i
+		}
 		r.At = i
 		v, err := strictCall(a, j.base, j.more.fn, j.fn, &j.items[i], nil)
 		if err == nil {

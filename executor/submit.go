@@ -74,6 +74,11 @@ func (t *thenTask[A, R]) invoke(ctx context.Context) error {
 	return t.task.invoke(ctx)
 }
 
+func (t *thenTask[A, R]) forget() {
+	t.in = nil
+	t.task.forget()
+}
+
 // attach says whose task c is, and under which ctx and executor.
 func attach(ctx context.Context, ex Executor, c *cell.Core, owner cell.Owner) *Base {
 	b := ex.Backend().Base()
@@ -110,10 +115,7 @@ func (b *Base) enqueue(c *cell.Core) {
 
 // launch submits a task that is not plain. w is t, or what t is part of.
 func launch[A, R any](ctx context.Context, t *task[A, R], w work, what string, opts []Option, inputs []cell.Value) *futures.Future[R] {
-	c := t.core()
-	m := w.more()
-	m.special = true
-	c.Mark()
+	m := t.special()
 	b := m.base
 	o, err := gather(opts, what, forSubmit)
 	if o != nil {

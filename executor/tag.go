@@ -29,10 +29,8 @@ func tag(r *pool.Runner, code uintptr, name func() string) {
 // has names for tasks.
 var labelSets sync.Map
 
-// region traces a task's function, while somebody traces: defer region(ctx, name)().
-func region(ctx context.Context, name func() string) func() {
-	if !trace.IsEnabled() {
-		return func() {}
-	}
-	return trace.StartRegion(ctx, name()).End
+// traced is fn(ctx, arg) in a region of the execution trace that somebody takes.
+func traced[A, R any](ctx context.Context, name string, fn func(context.Context, A) (R, error), arg A) (v R, err error) {
+	trace.WithRegion(ctx, name, func() { v, err = fn(ctx, arg) })
+	return v, err
 }

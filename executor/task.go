@@ -2,6 +2,7 @@ package executor
 
 import (
 	"context"
+	"runtime/trace"
 	"sync/atomic"
 
 	"github.com/nearfar/nearfar/futures"
@@ -55,6 +56,16 @@ func (t *task[A, R]) more() *more {
 	return m
 }
 
+// special makes the more of a task that nobody else can see yet, and that is not plain.
+func (t *task[A, R]) special() *more {
+	c := t.core()
+	m := newMore(c, t.function())
+	m.special = true
+	c.Mark()
+	t.rest.Store(m)
+	return m
+}
+
 func (t *task[A, R]) peek() *more { return t.rest.Load() }
 
 // Run runs the task on a slot: here where it has no options, which is to be fast,
@@ -75,7 +86,7 @@ func (t *task[A, R]) Run(slot any) {
 	if code := codeOf(t.fn); r.Tag != code {
 		tag(r, code, func() string { return functionOf(t.fn).name() })
 	}
-	v, err := t.fn((*callContext)(&c.Core), t.arg)
+	v, err := t.call((*callContext)(&c.Core))
 	m := t.rest.Load()
 	if m != nil {
 		m.first.returned(r)
@@ -106,6 +117,14 @@ func (t *task[A, R]) Run(slot any) {
 	abandoned(&c.Core)
 }
 
+// call calls the function.
+func (t *task[A, R]) call(ctx context.Context) (R, error) {
+	if trace.IsEnabled() {
+		return traced(ctx, functionOf(t.fn).name(), t.fn, t.arg)
+	}
+	return t.fn(ctx, t.arg)
+}
+
 // finish publishes the value of a task that is not plain.
 func (t *task[A, R]) finish(r *pool.Runner) {
 	c, m := t.cell(), t.peek()
@@ -130,6 +149,7 @@ func (t *task[A, R]) finish(r *pool.Runner) {
 
 // fail settles c with an error that its function gave, or that its ctx did.
 func fail(c *cell.Core, err error) bool {
+	err = plainError(err)
 	if c.Ended() {
 		return false
 	}
@@ -146,7 +166,7 @@ func (t *task[A, R]) invoke(ctx context.Context) error {
 	if m.base.cfg.Strict {
 		v, err = strictCall(ctx, m.base, m.fn, t.fn, &t.arg, m.arg)
 	} else {
-		v, err = t.fn(ctx, t.arg)
+		v, err = t.call(ctx)
 	}
 	if err == nil {
 		t.cell().Set(v)
@@ -158,6 +178,8 @@ func (t *task[A, R]) forget() {
 	var zero A
 	t.fn, t.arg = nil, zero
 }
+
+func (t *task[A, R]) needs(c *cell.Core) bool { return t.more().needs(c) }
 
 func (t *task[A, R]) function() *function { return functionOf(t.fn) }
 

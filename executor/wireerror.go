@@ -2,6 +2,7 @@ package executor
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/nearfar/nearfar/futures"
 	"github.com/nearfar/nearfar/internal/codec"
@@ -143,7 +144,7 @@ func cut(text string) string {
 	if len(text) <= maxErrorText {
 		return text
 	}
-	return fmt.Sprintf("%s... (cut: it had %d bytes)", text[:maxErrorText], len(text))
+	return fmt.Sprintf("%s... (cut: it had %d bytes)", strings.ToValidUTF8(text[:maxErrorText], ""), len(text))
 }
 
 // unpackError makes an error again, of a task that ran on worker.

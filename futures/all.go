@@ -38,12 +38,13 @@ type all[T any] struct {
 func (a *all[T]) arrived(i int, v T, w *cell.Wave) {
 	a.vals[i] = v
 	if a.left.Add(-1) == 0 {
-		a.cell.OpenWith(a.vals, w)
-		a.vals, a.inputs = nil, nil // the value is the cell's to drop
+		if a.cell.OpenWith(a.vals, w) {
+			a.vals, a.inputs = nil, nil // the value is the cell's to drop
+		}
 	}
 }
 
-func (a *all[T]) failed(i int, err error, w *cell.Wave) {
+func (a *all[T]) failed(_ *cell.Core, i int, err error, w *cell.Wave) {
 	if a.cell.Fail(&ItemError{Index: i, Err: err}, w) {
 		a.drop()
 	}
@@ -94,8 +95,8 @@ func (j *join[A, B]) arrived(w *cell.Wave) {
 	}
 }
 
-func (j *join[A, B]) failed(_ int, err error, w *cell.Wave) {
-	if j.cell.Fail(err, w) {
+func (j *join[A, B]) failed(from *cell.Core, _ int, err error, w *cell.Wave) {
+	if inherit(&j.cell.Core, from, err, w) {
 		j.drop()
 	}
 }
@@ -133,7 +134,7 @@ type input[T any] struct {
 	pinned bool
 	to     interface {
 		arrived(i int, v T, w *cell.Wave)
-		failed(i int, err error, w *cell.Wave)
+		failed(from *cell.Core, i int, err error, w *cell.Wave)
 	}
 	i      int
 	over   atomic.Bool // by Fire, or by drop: who sets it unpins
@@ -145,7 +146,7 @@ func (in *input[T]) list() {
 	var w cell.Wave
 	defer w.Run()
 	if !in.pinned {
-		in.to.failed(in.i, ErrReleased, &w)
+		in.to.failed(&in.from.Core, in.i, ErrReleased, &w)
 		return
 	}
 	if !in.from.AddHook(&in.Hook) {
@@ -164,7 +165,7 @@ func (in *input[T]) Fire(_ *cell.Hook, w *cell.Wave) {
 		return
 	}
 	if err := in.from.Err(); err != nil {
-		in.to.failed(in.i, err, w)
+		in.to.failed(&in.from.Core, in.i, err, w)
 	} else if v, ok := in.from.GetPinned(); ok {
 		in.to.arrived(in.i, v, w)
 	}
@@ -180,6 +181,14 @@ func (in *input[T]) drop() {
 		in.RemoveHook()
 	}
 	in.from.Unpin()
+}
+
+// inherit ends a future as from ended: with its error, and cancelled if it was.
+func inherit(c, from *cell.Core, err error, w *cell.Wave) bool {
+	if from.State() == cell.Cancelled {
+		return c.Cancel(err, err, w)
+	}
+	return c.Fail(err, w)
 }
 
 // reference is the Owner of a future that is made of others: what it has nothing

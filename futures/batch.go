@@ -157,7 +157,7 @@ func (b *Batch[R]) outcome(values []R, i int) (o Outcome[R]) {
 // Future makes a future of all results in the order of the input: a reference, which
 // moves nothing. Cancelling it does not cancel the batch.
 func (b *Batch[R]) Future() *Future[[]R] {
-	f := &whole[R]{of: b}
+	f := &whole[R]{of: b, kept: b.sheet.Keep()}
 	f.cell.Owner = f
 	f.hook.Do = f
 	if !b.sheet.AddHook(&f.hook) {
@@ -173,26 +173,40 @@ type whole[R any] struct {
 	Future[[]R]
 	reference
 	of   *Batch[R]
+	kept bool // the results, until this is resolved
 	hook cell.Hook
 }
 
 func (f *whole[R]) Fire(_ *cell.Hook, w *cell.Wave) {
 	s := &f.of.sheet
 	if err := s.Err(); err != nil {
-		f.cell.Fail(err, w)
+		inherit(&f.cell.Core, &s.Core, err, w)
 	} else if i, err := s.Failure(); err != nil {
 		f.cell.Fail(&ItemError{Index: i, Err: err}, w)
-	} else if values := s.Results(); values == nil && s.Core.Released() {
+	} else if !f.kept {
 		f.cell.Fail(ErrReleased, w)
 	} else {
-		f.cell.OpenWith(values, w)
+		f.cell.OpenWith(s.Kept(), w)
+	}
+	f.drop()
+}
+
+// drop lets go of the batch.
+func (f *whole[R]) drop() {
+	if f.kept {
+		f.of.sheet.Unkeep()
 	}
 	f.of = nil
 }
 
-func (f *whole[R]) Key() string                             { return "" }
-func (f *whole[R]) Why() string                             { return "for its batch" }
-func (f *whole[R]) Cancelled(cell.State, error, *cell.Wave) { f.hook.RemoveHook() }
+func (f *whole[R]) Key() string { return "" }
+func (f *whole[R]) Why() string { return "for its batch" }
+
+func (f *whole[R]) Cancelled(cell.State, error, *cell.Wave) {
+	if f.hook.RemoveHook() {
+		f.drop()
+	}
+}
 
 // Futures are one future an item, made at the first call. Cancelling one does not
 // stop its item.
@@ -209,14 +223,18 @@ func (b *Batch[R]) makeFutures() {
 		fs[i] = &slab[i]
 	}
 	b.futures = fs
+	kept := s.Keep()
 	s.Each(func(lo, hi int) {
 		values := s.Results()
+		if kept {
+			values = s.Kept()
+		}
 		for i := lo; i < hi; i++ {
 			o := b.outcome(values, i)
 			fs[i].resolve(o.Value, o.Err)
 		}
 	})
-	onDone := &rest[R]{of: b, fs: fs}
+	onDone := &rest[R]{of: b, fs: fs, kept: kept}
 	onDone.Do = onDone
 	if !s.AddHook(&onDone.Hook) {
 		var w cell.Wave
@@ -228,17 +246,19 @@ func (b *Batch[R]) makeFutures() {
 // rest ends the futures of items that did not run.
 type rest[R any] struct {
 	cell.Hook
-	of *Batch[R]
-	fs []*Future[R]
+	of   *Batch[R]
+	fs   []*Future[R]
+	kept bool
 }
 
 func (r *rest[R]) Fire(_ *cell.Hook, w *cell.Wave) {
-	err := r.of.missing()
-	if err == nil {
-		return
+	if err := r.of.missing(); err != nil {
+		for _, f := range r.fs {
+			f.cell.Cancel(err, err, w)
+		}
 	}
-	for _, f := range r.fs {
-		f.cell.Cancel(err, err, w)
+	if r.kept {
+		r.of.sheet.Unkeep()
 	}
 }
 

@@ -35,7 +35,7 @@ func (f *Future[T]) resolve(v T, err error) bool {
 		return true
 	}
 	c.Set(v)
-	if _, fire := c.Finish(); fire {
+	if c.FinishClaimed() {
 		c.Fire()
 	}
 	c.Finished()

@@ -2,11 +2,17 @@ package pool
 
 // Lend gives r's slot away while its task waits: to t, if not nil, else to what
 // is queued. What r had taken ahead goes back to the queue. Any goroutine of the
-// task may call it, once until the Resume that ends it. t stays queued, too: when its
-// turn comes it is Dead, or Run does nothing.
+// task may call it, once until the Resume that ends it; if that one still waits for a
+// slot, it goes on without. t stays queued, too: when its turn comes it is Dead, or Run
+// does nothing.
 func (r *Runner) Lend(t Task) {
 	p := r.pool
 	p.mu.Lock()
+	if r.slot < 0 {
+		p.withdrawLocked(r)
+		p.mu.Unlock()
+		return
+	}
 	r.held = r.currentLocked()
 	r.flushLocked()
 	id := r.slot
@@ -56,12 +62,17 @@ func (r *Runner) Settle() {
 		defer p.idle()
 	}
 	r.homeless = true
+	p.withdrawLocked(r)
+}
+
+// withdrawLocked wakes whoever waits for a slot for r, without one.
+func (p *Pool) withdrawLocked(r *Runner) {
 	for i, to := range p.resume {
 		if to.r == r {
 			p.resume = append(p.resume[:i:i], p.resume[i+1:]...)
 			p.signalLocked(signalResume, len(p.resume) > 0)
 			to.wk.Wake()
-			break
+			return
 		}
 	}
 }

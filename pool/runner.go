@@ -77,8 +77,16 @@ func (r *Runner) loop() {
 	r.pool.mu.Lock()
 	r.goroutine = id
 	r.pool.mu.Unlock()
+	normal := false
+	defer func() {
+		if !normal { // the goroutine ends here, but not the runner
+			r.Tag = 0
+			r.pool.host.Go(r.loop)
+		}
+	}()
 	for r.drain() {
 	}
+	normal = true
 }
 
 // drain runs tasks until r is not needed any more. It is true if a task has
@@ -90,15 +98,12 @@ func (r *Runner) drain() (again bool) {
 			return
 		}
 		v := recover()
-		if v != nil {
-			again = true
-			r.current().Broke(r, v, debug.Stack())
+		if v == nil {
+			r.current().Broke(r, nil, nil)
 			return
 		}
-		// The goroutine ends here, but not the runner.
-		r.current().Broke(r, nil, nil)
-		r.Tag = 0
-		r.pool.host.Go(r.loop)
+		again = true // unless the task has panicked while it left by Goexit, which goes on
+		r.current().Broke(r, v, debug.Stack())
 	}()
 	// Not next: what it was given to begin with may be a span, whose window is not of buf.
 	for t := r.find(); t != nil; t = r.next() {

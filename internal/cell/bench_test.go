@@ -67,7 +67,7 @@ func BenchmarkHookAddFire(b *testing.B) {
 		h := cell.Hook{Do: nothing{}}
 		c.AddHook(&h)
 		c.Claim()
-		if _, fire := c.Finish(); fire {
+		if c.FinishClaimed() {
 			c.Fire()
 		}
 	}

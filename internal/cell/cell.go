@@ -97,7 +97,7 @@ func (c *Cell[T]) OpenWith(v T, w *Wave) bool {
 		return false
 	}
 	c.Set(v)
-	if _, fire := c.Finish(); fire {
+	if c.FinishClaimed() {
 		w.push(c.detach(nil))
 	}
 	c.Finished()

@@ -167,22 +167,24 @@ func (c *Core) Claim() bool {
 	return ok
 }
 
-// Finish publishes the value that the caller, who holds Running or claimed, has
-// written. It is false if a cancellation came first. If fire is true, somebody
-// waits: the caller goes on with Fire.
-func (c *Core) Finish() (won, fire bool) { return c.finish(0) }
+// Finish publishes the value that the caller, who holds Running, has written. It
+// is false if another outcome came first. If fire is true, somebody waits: the
+// caller goes on with Fire.
+func (c *Core) Finish() (won, fire bool) {
+	old, won := c.move(Running, Finished, 0)
+	return won, won && old&hooked != 0
+}
 
 // FinishAway is Finish for a value that Owner.Fetch brings.
-func (c *Core) FinishAway() (won, fire bool) { return c.finish(away) }
+func (c *Core) FinishAway() (won, fire bool) {
+	old, won := c.move(Running, Finished, away)
+	return won, won && old&hooked != 0
+}
 
-func (c *Core) finish(flag uint32) (won, fire bool) {
-	old, ok := c.move(Running, Finished, flag)
-	if !ok {
-		if old, ok = c.move(claimed, Finished, flag); !ok {
-			return false, false
-		}
-	}
-	return true, old&hooked != 0
+// FinishClaimed is Finish for the caller that claimed c.
+func (c *Core) FinishClaimed() (fire bool) {
+	old, _ := c.move(claimed, Finished, 0)
+	return old&hooked != 0
 }
 
 // Fire fires the hooks of a Finished core. It is apart from Finish so that a
@@ -210,7 +212,7 @@ func (c *Core) Open(w *Wave) bool {
 	if !c.Claim() {
 		return false
 	}
-	if _, fire := c.Finish(); fire {
+	if c.FinishClaimed() {
 		w.push(c.detach(nil))
 	}
 	return true

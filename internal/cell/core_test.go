@@ -20,7 +20,7 @@ var moves = map[string]func(*cell.Core) bool{
 	"again":         func(c *cell.Core) bool { return c.Again() },
 	"finish":        finish,
 	"finishAway":    func(c *cell.Core) bool { won, _ := c.FinishAway(); return won },
-	"promise":       func(c *cell.Core) bool { return c.Claim() && finish(c) },
+	"promise":       promise,
 	"open":          func(c *cell.Core) (ok bool) { wave(func(w *cell.Wave) { ok = c.Open(w) }); return ok },
 	"fail":          func(c *cell.Core) bool { return fail(c, errStop) },
 	"cancel":        func(c *cell.Core) bool { return cancel(c, errStop) },
@@ -38,7 +38,7 @@ func TestEveryMoveFromEveryState(t *testing.T) {
 	prepare := map[cell.State]func(*cell.Core){
 		cell.Pending:   func(*cell.Core) {},
 		cell.Running:   func(c *cell.Core) { c.Start(3) },
-		cell.Finished:  func(c *cell.Core) { c.Claim(); c.Finish() },
+		cell.Finished:  func(c *cell.Core) { promise(c) },
 		cell.Failed:    func(c *cell.Core) { fail(c, io) },
 		cell.Cancelled: func(c *cell.Core) { cancel(c, io) },
 	}
@@ -190,9 +190,11 @@ func TestOneWins(t *testing.T) {
 				return false
 			}
 			c.Set(42)
-			won := finish(&c.Core)
+			if c.FinishClaimed() {
+				c.Fire()
+			}
 			c.Finished()
-			return won
+			return true
 		}, 0)
 		listed := make(chan bool, 1)
 		wg.Go(func() { listed <- c.AddHook(&hooks[1].Hook) })
@@ -268,4 +270,13 @@ func TestDoneIsClosedOnce(t *testing.T) {
 	}
 	c := &cell.Core{}
 	assert.Equal(t, c.Done(), c.Done(), "the channel is kept")
+}
+
+func TestFinishDoesNotTakeAnothersClaim(t *testing.T) {
+	c := &cell.Core{}
+	require.True(t, c.Claim())
+	require.False(t, finish(c))
+	require.Equal(t, cell.Pending, c.State())
+	wave(func(w *cell.Wave) { c.FailClaimed(errStop, w) })
+	require.Equal(t, cell.Failed, c.State())
 }

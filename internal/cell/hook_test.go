@@ -15,7 +15,7 @@ import (
 // settlers end a core in each of the ways there are.
 var settlers = map[string]func(*cell.Core){
 	"finish":  func(c *cell.Core) { c.Start(0); finish(c) },
-	"promise": func(c *cell.Core) { c.Claim(); finish(c) },
+	"promise": func(c *cell.Core) { promise(c) },
 	"open":    func(c *cell.Core) { wave(func(w *cell.Wave) { c.Open(w) }) },
 	"fail":    func(c *cell.Core) { fail(c, errStop) },
 	"cancel":  func(c *cell.Core) { cancel(c, errStop) },
@@ -89,8 +89,7 @@ func TestRemoveOfARefusedHook(t *testing.T) {
 		"under a task that is over": {Scope: taskScope(&cell.Core{Scope: under(ended)})},
 	}
 	fail(cores["settled"], errStop)
-	cores["finished before ctx did"].Claim()
-	finish(cores["finished before ctx did"])
+	promise(cores["finished before ctx did"])
 	for name, c := range cores {
 		t.Run(name, func(t *testing.T) {
 			p := newProbe()

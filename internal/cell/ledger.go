@@ -10,7 +10,9 @@ import (
 // A Sheet is the inside of a batch: its ledger and its results.
 type Sheet[R any] struct {
 	Ledger
-	Out []R // Out[i] may be read once a run with i was reported; gone once released, under mu
+	Out []R // Out[i] may be read once a run with i was reported. Guarded by mu
+	// Who needs Out though it may be released. Guarded by mu.
+	keepers int
 	// Plan is what was decided so far. It may be nil.
 	Plan func() Plan
 }
@@ -221,17 +223,48 @@ func (l *Ledger) waitFor(ctx context.Context, readyLocked func() bool) error {
 // Results gives the results to read with the ledger locked: what was reported may
 // be read, what was released is nil.
 func (s *Sheet[R]) Results() []R {
+	if s.Released() {
+		return nil
+	}
+	return s.Kept()
+}
+
+// Keep keeps the results from being dropped until Unkeep. It is false if they were
+// released.
+func (s *Sheet[R]) Keep() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.Released() {
+		return false
+	}
+	s.keepers++
+	return true
+}
+
+// Kept is Results for a keeper.
+func (s *Sheet[R]) Kept() []R {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.Out
 }
 
-// Release drops the results. It is false if that was done before.
+func (s *Sheet[R]) Unkeep() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.keepers--; s.keepers == 0 && s.Released() {
+		s.Out = nil
+	}
+}
+
+// Release drops the results, at once or with the last keeper.
 func (s *Sheet[R]) Release() {
 	s.mu.Lock()
-	s.Out = nil
+	old := s.pins.Or(released)
+	if s.keepers == 0 {
+		s.Out = nil
+	}
 	s.mu.Unlock()
-	if old := s.pins.Or(released); old&released == 0 && s.Owner != nil {
+	if old&released == 0 && s.Owner != nil {
 		s.Owner.Released()
 	}
 }

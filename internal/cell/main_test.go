@@ -125,6 +125,17 @@ func finish(c *cell.Core) bool {
 	return won
 }
 
+// promise finishes c as who made a promise does.
+func promise(c *cell.Core) bool {
+	if !c.Claim() {
+		return false
+	}
+	if c.FinishClaimed() {
+		c.Fire()
+	}
+	return true
+}
+
 func cancel(c *cell.Core, cause error) (ok bool) {
 	wave(func(w *cell.Wave) { ok = c.Cancel(cell.CancelError(cause), cause, w) })
 	return ok

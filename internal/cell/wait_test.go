@@ -100,8 +100,7 @@ func TestFinishedWinsOverAnEndedCtx(t *testing.T) {
 	ctx, end := context.WithCancel(context.Background())
 	end()
 	c := &cell.Core{}
-	c.Claim()
-	finish(c)
+	promise(c)
 	assert.NoError(t, c.Wait(ctx))
 	assert.ErrorIs(t, new(cell.Core).Wait(ctx), context.Canceled)
 }
@@ -200,8 +199,8 @@ func TestWaitLendsAndResumes(t *testing.T) {
 		end   func(f *fakeTask, task, c *cell.Core, endOuter func())
 	}
 	enders := []ender{
-		{"finished", false, func(_ *fakeTask, _, c *cell.Core, _ func()) { c.Claim(); finish(c) }},
-		{"child finished", true, func(_ *fakeTask, _, c *cell.Core, _ func()) { c.Claim(); finish(c) }},
+		{"finished", false, func(_ *fakeTask, _, c *cell.Core, _ func()) { promise(c) }},
+		{"child finished", true, func(_ *fakeTask, _, c *cell.Core, _ func()) { promise(c) }},
 		{"child cancelled", true, func(_ *fakeTask, _, c *cell.Core, _ func()) { cancel(c, errStop) }},
 		{"task cancelled", false, func(_ *fakeTask, task, _ *cell.Core, _ func()) { cancel(task, errStop) }},
 		{"task cancelled, child", true, func(_ *fakeTask, task, _ *cell.Core, _ func()) { cancel(task, errStop) }},
