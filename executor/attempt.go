@@ -24,12 +24,12 @@ type Attempt struct {
 	mu      sync.Mutex
 	inner   context.Context // a genuine ctx, made when somebody asks for Done
 	cancel  context.CancelCauseFunc
-	over    bool            // the ctx has ended
-	cause   error           // why
-	back    bool            // the function has returned
-	waiting int             // goroutines of the task that wait with its slot lent
-	lent    bool            // the slot was lent at least once
-	late    bool            // it has taken longer than WithTimeout allows
+	over    bool  // the ctx has ended
+	cause   error // why
+	back    bool  // the function has returned
+	waiting int   // goroutines of the task that wait with its slot lent
+	lent    bool  // the slot was lent at least once
+	late    bool  // it has taken longer than WithTimeout allows
 
 	runner *pool.Runner // whose slot it is, once that matters. Local's
 }
@@ -123,8 +123,10 @@ func (a *Attempt) genuine() context.Context {
 	return a.inner
 }
 
-// end ends the ctx and what was submitted under it.
+// end ends the ctx and what was submitted under it. The scope comes first: who has
+// seen the ctx end, and returns its error, is to be found cancelled.
 func (a *Attempt) end(cause error, w *cell.Wave) {
+	a.scope.End(cause, w)
 	a.mu.Lock()
 	if !a.over {
 		a.over, a.cause = true, cause
@@ -133,7 +135,6 @@ func (a *Attempt) end(cause error, w *cell.Wave) {
 		}
 	}
 	a.mu.Unlock()
-	a.scope.End(cause, w)
 }
 
 // returned ends the attempt: its function has returned.

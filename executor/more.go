@@ -31,11 +31,12 @@ type more struct {
 	hidden  bool         // the run behind a key: no task of its own to the outside
 	run     *keyRun      // that it is the run of, if any
 
-	watch    cell.Watch   // of the ctx: the cancellation is known at once
-	admitted atomic.Bool  // counts against MaxPending
-	missing  atomic.Int32 // inputs that are not done, and one while they are listed
-	over     atomic.Bool  // settled, and cleaned up after
-	held     heldNode     // in Base.held while it waits for inputs or its next attempt
+	watch     cell.Watch   // of the ctx: the cancellation is known at once
+	admitted  atomic.Bool  // counts against MaxPending
+	missing   atomic.Int32 // inputs that are not done, and one while they are listed
+	over      atomic.Bool  // settled, and cleaned up after
+	forgotten atomic.Bool  // see forget
+	held      heldNode     // in Base.held while it waits for inputs or its next attempt
 
 	mu      sync.Mutex
 	current *Attempt                // whose function runs. Guarded by mu

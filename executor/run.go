@@ -75,7 +75,6 @@ func (a *Attempt) limit(d time.Duration) context.Context {
 	return a.inner
 }
 
-
 // errTimeout is the error of an attempt that took longer than WithTimeout allows.
 type errTimeout struct{ limit time.Duration }
 
@@ -127,9 +126,9 @@ func attemptDone(t work, c *cell.Core, m *more, a *Attempt, r *pool.Runner, err 
 	case c.Ended() || c.Settled():
 		m.base.abandoned.Add(-1)
 		m.release()
-		t.forget()
+		m.forget()
 	case err == nil:
-		t.forget()
+		m.forget()
 		t.finish(r)
 	default:
 		var permanent *permanentError
@@ -137,7 +136,7 @@ func attemptDone(t work, c *cell.Core, m *more, a *Attempt, r *pool.Runner, err 
 		if !last && m.again(c) {
 			return
 		}
-		t.forget()
+		m.forget()
 		if fail(c, err) {
 			m.settled()
 		} else {
@@ -211,6 +210,13 @@ func (m *more) cleanUp() {
 	m.mu.Unlock()
 	if !running {
 		m.release()
+		m.forget()
+	}
+}
+
+// forget drops the argument, once.
+func (m *more) forget() {
+	if m.forgotten.CompareAndSwap(false, true) {
 		m.core.Owner.(interface{ forget() }).forget()
 	}
 }

@@ -37,7 +37,8 @@ type work interface {
 	function() *function
 	// broke is called when the function panicked, or left by Goexit.
 	broke(r *pool.Runner, recovered any, stack []byte)
-	// forget drops the function and the argument, which have done their duty.
+	// forget drops the argument, which has done its duty. The function stays: a
+	// goroutine that it left behind may still use its ctx, and that its name.
 	forget()
 }
 
@@ -176,7 +177,7 @@ func (t *task[A, R]) invoke(ctx context.Context) error {
 
 func (t *task[A, R]) forget() {
 	var zero A
-	t.fn, t.arg = nil, zero
+	t.arg = zero
 }
 
 func (t *task[A, R]) needs(c *cell.Core) bool { return t.more().needs(c) }
@@ -214,7 +215,7 @@ func (t *task[A, R]) broke(r *pool.Runner, recovered any, stack []byte) {
 // abandoned is the end of a plain task's function: if the task was cancelled, its slot
 // is free only now.
 func abandoned(c *cell.Core) {
-	if c.State() == cell.Cancelled {
+	if c.Outcome() == cell.Cancelled {
 		hostOf(c.Scope).base.abandoned.Add(-1)
 	}
 }

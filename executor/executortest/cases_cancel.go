@@ -183,7 +183,7 @@ func cancelReachesDependents(t *testing.T, ex executor.Executor) {
 	hs := b.fillSlots(t.Context())
 	running, pending := hs[0], executor.Submit(t.Context(), ex, note, b.post("pending"))
 	promise, _ := futures.New[string]()
-	for _, f := range []*futures.Future[string]{running, pending, promise} {
+	for _, f := range []*futures.Future[string]{pending, promise, running} { // whose slot would be pending's
 		child := executor.Then(t.Context(), ex, same, f)
 		grand := executor.Then(t.Context(), ex, same, child)
 		all, join := futures.All(f), futures.Join(f, futures.Value(1))

@@ -120,11 +120,13 @@ func awaitedFirst(t *testing.T, ex executor.Executor) {
 
 // doneDoesNotLend has every slot taken by a task that waits for a child in ways that don't lend.
 func doneDoesNotLend(t *testing.T, ex executor.Executor) {
-	b, end := newBoard(t, ex), newBoard(t, ex)
+	b, end, gate := newBoard(t, ex), newBoard(t, ex), newBoard(t, ex)
+	gate.fillSlots(t.Context())
 	var fs []*futures.Future[int]
 	for range ex.Slots() {
 		fs = append(fs, executor.Submit(t.Context(), ex, stare, Stare{b.name, end.name}))
 	}
+	gate.open() // all of them start before a child does
 	b.wait(ex.Slots(), "start")
 	eventually(t, "the children are queued", func() bool { return ex.Stats().Pending == int64(ex.Slots()) })
 	require.Zero(t, ex.Stats().Waiting)

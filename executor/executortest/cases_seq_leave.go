@@ -167,21 +167,23 @@ func seqDeaf(t *testing.T, ex executor.Executor) {
 	if ex.Slots() < 2 {
 		t.Skip("needs two slots: one has the function that is deaf")
 	}
-	b := newBoard(t, ex)
+	b, first := newBoard(t, ex), newBoard(t, ex)
 	in := &intake{edit: func(s *step) {
-		s.Board = b.name
-		if s.I == 1 {
+		if s.Board = b.name; s.I == 1 {
 			s.Do = stubborn
+		} else {
+			s.Await = first.name
 		}
 	}}
 	left := make(chan struct{})
 	go func() { // ends when the board is opened
 		defer close(left)
 		for range executor.MapSeq(context.WithoutCancel(t.Context()), ex, doStep, in.steps(2)) {
-			b.wait(1, "start 1")
 			break
 		}
 	}()
+	b.wait(1, "start 1")
+	first.open()
 	eventually(t, "the deaf function was cancelled", func() bool { return ex.Stats().Abandoned > 0 })
 	select {
 	case <-left:

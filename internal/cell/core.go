@@ -115,6 +115,16 @@ func (c *Core) State() State {
 	return s
 }
 
+// Outcome is State once nobody is writing an outcome, which takes a few instructions.
+func (c *Core) Outcome() State {
+	for {
+		if s := c.load(); s != claimed && s != claimedRun {
+			return c.State()
+		}
+		runtime.Gosched()
+	}
+}
+
 // Settled reports whether the state is final, after a look at c's ctx.
 func (c *Core) Settled() bool { return c.State().Done() }
 

@@ -31,8 +31,11 @@ type Scope struct {
 	mu    sync.Mutex
 	list  *Watch      // a ring: who is told. Guarded by mu
 	armed bool        // ctx, or the scope above, will call end. Guarded by mu
-	quiet atomic.Bool // armed, under a task: unless ended says so, no task above has ended either
+	quiet atomic.Bool // armed, under a task: unless ended says so, or top.ending, no task above has ended either
 	top   *Scope      // the outermost above, whose ctx came from outside. Written before quiet
+	// Of a top: how many scopes below have ended and not yet told those below them.
+	ending atomic.Int32
+	untold bool // counts in top.ending. Guarded by mu
 	stop  func() bool // of context.AfterFunc. Guarded by mu
 	link  Watch       // in the list of the scope above
 
@@ -78,10 +81,12 @@ func (s *Scope) Err() error {
 	case s.task == nil:
 		return s.ctx.Err()
 	case s.quiet.Load():
-		if s.top != nil { // its ctx ends a moment before anybody is told
-			return s.top.Err()
+		if s.top == nil {
+			return nil
 		}
-		return nil
+		if s.top.ending.Load() == 0 {
+			return s.top.Err() // its ctx ends a moment before anybody is told
+		}
 	}
 	if up := s.task.Scope; up != nil {
 		return up.Err()
@@ -181,6 +186,10 @@ func (s *Scope) End(cause error, w *Wave) {
 		s.mu.Unlock()
 		return
 	}
+	if s.list != nil && s.top != nil {
+		s.untold = true
+		s.top.ending.Add(1)
+	}
 	s.cause = cause
 	s.ended.Store(true)
 	s.mu.Unlock()
@@ -191,8 +200,8 @@ func (s *Scope) End(cause error, w *Wave) {
 // tell tells everybody listed.
 func (s *Scope) tell(w *Wave) {
 	s.mu.Lock()
-	list := s.list
-	s.list = nil
+	list, untold := s.list, s.untold
+	s.list, s.untold = nil, false
 	if list != nil {
 		for wt := list; ; {
 			wt.listed = false
@@ -209,6 +218,9 @@ func (s *Scope) tell(w *Wave) {
 		wt.next, wt.prev = nil, nil
 		wt.On.ScopeEnded(s, w)
 		wt = next
+	}
+	if untold {
+		s.top.ending.Add(-1)
 	}
 }
 

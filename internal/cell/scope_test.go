@@ -325,3 +325,25 @@ func TestDeadlineOfAScope(t *testing.T) {
 		assert.ErrorIs(t, c.Err(), context.DeadlineExceeded)
 	})
 }
+
+// A function whose ctx has ended may return before the wave has come to its scope.
+func TestEndIsSeenBelowBeforeItIsTold(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	one := taskScope(&cell.Core{Scope: under(ctx)})
+	two := taskScope(&cell.Core{Scope: one})
+	three := taskScope(&cell.Core{Scope: two})
+	var h cell.Hook
+	h.Do = newProbe()
+	c := &cell.Core{Scope: three}
+	require.True(t, c.AddHook(&h))
+	require.NoError(t, three.Err())
+	var w cell.Wave
+	one.End(errStop, &w)
+	require.Error(t, three.Err())
+	require.Equal(t, errStop, three.Cause())
+	require.Equal(t, cell.Cancelled, c.State())
+	w.Run()
+	require.Error(t, three.Err())
+	require.NoError(t, under(ctx).Err())
+}
