@@ -3,7 +3,6 @@ package executor
 import (
 	"context"
 	"fmt"
-	"sync"
 	"sync/atomic"
 
 	"github.com/nearfar/nearfar/futures"
@@ -46,11 +45,9 @@ func Map[A, R any](ctx context.Context, ex Executor, fn func(context.Context, A)
 
 // A mapJob is a Map that was submitted.
 type mapJob[A, R any] struct {
+	crew
 	batch futures.Batch[R]
 	sheet *cell.Sheet[R] // its inside
-	core  *cell.Core     // its inside
-	base  *Base
-	more  *more
 	fn    func(context.Context, A) (R, error)
 	items []A
 	out   []R             // the sheet's, which may be released meanwhile; nil once it is over
@@ -59,10 +56,7 @@ type mapJob[A, R any] struct {
 	tasks []mapTask[A, R] // or one for each
 	left  atomic.Int64    // tasks that have not ended
 
-	mu       sync.Mutex
-	claims   map[*Attempt]struct{} // slots in the span. Guarded by mu
-	stopped  bool                  // nothing more is to start. Guarded by mu
-	admitted int                   // items that found room and have not started. Guarded by mu
+	admitted int // items that found room and have not started. Guarded by mu
 }
 
 func (j *mapJob[A, R]) submit(ctx context.Context, err error) {
@@ -134,7 +128,7 @@ func (j *mapJob[A, R]) start(ctx context.Context, waits bool) (begin, block func
 		block = func() { j.admit(ctx, s) }
 	}
 	j.mu.Lock()
-	j.claims, j.span = map[*Attempt]struct{}{}, s
+	j.span = s
 	j.mu.Unlock()
 	return func() {
 		if !host.pushSpan(s, o.priority, 0) {
@@ -197,12 +191,9 @@ func (j *mapJob[A, R]) stop() {
 		j.mu.Unlock()
 		return
 	}
-	j.stopped = true
+	j.stopLocked()
 	room := j.admitted
 	j.admitted = 0
-	for a := range j.claims {
-		a.used.Or(usedStop)
-	}
 	s, tasks := j.span, j.tasks
 	j.mu.Unlock()
 	j.base.room.leave(room)
@@ -251,14 +242,6 @@ func (j *mapJob[A, R]) itemFailed(i int, err error) (stop bool) {
 	}
 	j.stop()
 	return true
-}
-
-func (j *mapJob[A, R]) event(items int) Event {
-	if j.base.cfg.Observer == nil {
-		return Event{}
-	}
-	info := j.more.info()
-	return Event{ID: info.ID, Name: info.Name, Worker: info.Worker, Attempt: 1, Items: items}
 }
 
 // plan is Batch.Plan, near.
@@ -310,17 +293,7 @@ func (j *mapJob[A, R]) Settling(from, to cell.State) {
 
 // Cancelled ends what runs, and keeps the rest from starting.
 func (j *mapJob[A, R]) Cancelled(_ cell.State, cause error, w *cell.Wave) {
-	j.mu.Lock()
-	running := make([]*Attempt, 0, len(j.claims))
-	for a := range j.claims {
-		running = append(running, a)
-		a.used.Or(usedAbandoned)
-		j.base.abandoned.Add(1)
-	}
-	j.mu.Unlock()
-	for _, a := range running {
-		a.end(cause, w)
-	}
+	j.end(cause, w)
 	j.stop()
 	j.mu.Lock()
 	tasks := j.tasks
@@ -329,19 +302,6 @@ func (j *mapJob[A, R]) Cancelled(_ cell.State, cause error, w *cell.Wave) {
 		cancelWith(tasks[i].core(), cause)
 	}
 	j.more.settled()
-}
-
-// cancel is Close's.
-func (j *mapJob[A, R]) cancel(cause error) { cancelWith(j.core, cause) }
-
-// active is how many items run.
-func (j *mapJob[A, R]) active() int {
-	if j.core.Settled() {
-		return 0
-	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return len(j.claims)
 }
 
 func (j *mapJob[A, R]) poolSpan() *pool.Span {

@@ -33,6 +33,11 @@ func MapSeq[A, R any](ctx context.Context, ex Executor, fn func(context.Context,
 			yield(zero, err)
 			return
 		}
+		if q := newRing(s); q != nil {
+			q.run(items)
+			return
+		}
+		s.flight = make([]*seqTask[A, R], s.window)
 		defer s.close()
 		for item := range items {
 			if !s.put(item) {
@@ -45,15 +50,16 @@ func MapSeq[A, R any](ctx context.Context, ex Executor, fn func(context.Context,
 
 // A stream is one loop over a MapSeq.
 type stream[A, R any] struct {
-	ctx   context.Context
-	ex    Executor
-	base  *Base
-	fn    func(context.Context, A) (R, error)
-	yield func(R, error) bool
-	opts  []Option
-	o     *options
-	plain bool
-	scope *cell.Scope
+	ctx    context.Context
+	ex     Executor
+	base   *Base
+	fn     func(context.Context, A) (R, error)
+	yield  func(R, error) bool
+	opts   []Option
+	o      *options
+	plain  bool
+	window int // items in flight
+	scope  *cell.Scope
 
 	slab   []seqTask[A, R]  // to be used next
 	flight []*seqTask[A, R] // items taken and not yielded: ordered, a ring from head on; unordered, the first n
@@ -83,11 +89,10 @@ func (s *stream[A, R]) open() (err error) {
 	if s.o, err = gather(s.opts, "MapSeq", forMapSeq); err != nil {
 		return err
 	}
-	window := 16 * s.ex.Slots()
+	s.window = 16 * s.ex.Slots()
 	if s.o.inFlight > 0 {
-		window = s.o.inFlight
+		s.window = s.o.inFlight
 	}
-	s.flight = make([]*seqTask[A, R], window)
 	s.scope = s.base.scopeOf(s.ctx, s.ex)
 	s.plain = s.o.given&^(givenInFlight|givenUnordered|givenKeepGoing) == 0 && s.base.plain(reflect.TypeFor[A]())
 	return nil

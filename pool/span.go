@@ -21,12 +21,13 @@ type Span struct {
 	fixed int // items a claim, neither cut nor taken back; 0: the span decides
 
 	readers *atomic.Int32
-	stopped atomic.Bool // by Stop. Set under pool.mu
-	drained atomic.Bool // set under pool.mu
+	stopped atomic.Bool  // by Stop. Set under pool.mu
+	drained atomic.Bool  // set under pool.mu
+	limit   atomic.Int64 // items that may be claimed
+	dry     atomic.Bool  // a slot found none that it might: Extend is to look. Set under pool.mu
 
 	// All below are guarded by pool.mu.
 	next     int     // first item not claimed
-	limit    int     // items that may be claimed
 	returned []items // claimed and given back
 	runners  int     // slots in it, lent ones too
 	cost     float64 // of an item, in ns; 0 as long as it is not known
@@ -65,7 +66,9 @@ const blockTime = 500 // ns. A block costs about 5
 // NewSpan makes a span of n items, one at least, for p, in claims of fixed each if that
 // is not 0. All of them may be claimed, unless Limit says otherwise before it is pushed.
 func (p *Pool) NewSpan(body Body, n, fixed int) *Span {
-	return &Span{pool: p, body: body, n: n, limit: n, fixed: fixed}
+	s := &Span{pool: p, body: body, n: n, fixed: fixed}
+	s.limit.Store(int64(n))
+	return s
 }
 
 // Readers sets a counter that says how many wait for items while claims run: then the
@@ -73,22 +76,43 @@ func (p *Pool) NewSpan(body Body, n, fixed int) *Span {
 func (s *Span) Readers(n *atomic.Int32) { s.readers = n }
 
 // Limit sets how many items may be claimed before Admit allows more.
-func (s *Span) Limit(n int) { s.limit = n }
+func (s *Span) Limit(n int) { s.limit.Store(int64(n)) }
 
 // Admit allows n more items to be claimed. It changes nothing once the pool is closed,
 // which has given the span back.
 func (s *Span) Admit(n int) {
 	p := s.pool
 	p.mu.Lock()
-	s.limit = min(s.n, s.limit+n)
-	if s.limit == s.n {
+	limit := min(s.n, int(s.limit.Load())+n)
+	s.limit.Store(int64(limit))
+	if limit == s.n {
 		delete(p.partial, s)
 	}
-	if s.pushed && s.next < s.limit && !p.closed {
-		s.queueLocked(true)
-	}
+	s.wakeLocked()
 	p.mu.Unlock()
 	p.dispatch()
+}
+
+// Extend is Limit for a span that was pushed, by the one goroutine that calls it and
+// no Admit. It takes no lock while slots are busy with the span.
+func (s *Span) Extend(n int) {
+	s.limit.Store(int64(n))
+	if !s.dry.Load() {
+		return // whoever runs dry looks at the limit after it has said so
+	}
+	p := s.pool
+	p.mu.Lock()
+	s.wakeLocked()
+	p.mu.Unlock()
+	p.dispatch()
+}
+
+// wakeLocked queues the span if there is something to claim.
+func (s *Span) wakeLocked() {
+	if s.pushed && int64(s.next) < s.limit.Load() && !s.pool.closed && !s.stopped.Load() {
+		s.dry.Store(false)
+		s.queueLocked(true)
+	}
 }
 
 // Costs are the claims made so far, the cost of an item as last measured, or 0, and
@@ -114,7 +138,7 @@ func (p *Pool) PushSpan(s *Span, prio, fresh int) bool {
 		return false
 	}
 	s.prio, s.pushed = prio, true
-	if s.limit < s.n {
+	if s.limit.Load() < int64(s.n) {
 		p.partial[s] = struct{}{}
 	}
 	p.fresh += int64(fresh)
@@ -155,13 +179,16 @@ func (s *Span) claimLocked(r *Runner) bool {
 	if last := len(s.returned) - 1; last >= 0 {
 		c = s.returned[last]
 		s.returned = s.returned[:last]
-	} else if s.next < s.limit {
-		left := s.limit - s.next
+	} else if left := s.leftLocked(); left > 0 {
 		size := s.fixed
 		if size == 0 {
 			size = 1
 			if s.cost > 0 {
-				size = max(1, min(int(float64(ClaimTime)/s.cost), left/(2*s.pool.live)))
+				share := 2 * s.pool.live
+				if s.next+left < s.n {
+					share = 1 // there will be more; who finds none cuts off half
+				}
+				size = max(1, min(int(float64(ClaimTime)/s.cost), left/share))
 			}
 		}
 		c = items{s.next, s.next + min(size, left)}
@@ -177,6 +204,18 @@ func (s *Span) claimLocked(r *Runner) bool {
 		r.block = uint32(max(1, blockTime/s.cost))
 	}
 	return true
+}
+
+// leftLocked is how many items may be claimed. If there are none it is said in dry.
+func (s *Span) leftLocked() int {
+	left := int(s.limit.Load()) - s.next
+	if left == 0 && s.next < s.n {
+		s.dry.Store(true)
+		if left = int(s.limit.Load()) - s.next; left > 0 {
+			s.dry.Store(false)
+		}
+	}
+	return left
 }
 
 // takeBackLocked gives what r has claimed and not begun to others.
@@ -359,7 +398,8 @@ func (s *Span) Broke(r *Runner, recovered any, stack []byte) {
 func (s *Span) Stop() {
 	p := s.pool
 	p.mu.Lock()
-	s.next, s.limit = s.n, s.n
+	s.next = s.n
+	s.limit.Store(int64(s.n))
 	s.returned = nil
 	s.stopped.Store(true)
 	delete(p.partial, s)

@@ -125,6 +125,9 @@ func (c *Core) Outcome() State {
 	}
 }
 
+// Over reports whether the state is final, without a look at c's ctx.
+func (c *Core) Over() bool { return c.load().Done() }
+
 // Settled reports whether the state is final, after a look at c's ctx.
 func (c *Core) Settled() bool { return c.State().Done() }
 
