@@ -32,6 +32,8 @@ type Base struct {
 	groups  map[*Group]int // how many functions of each run
 	changed chan struct{}  // closed when something above went down; nil if nobody waits
 
+	idlers atomic.Int32 // who waits for the pool to run idle, too
+
 	// What slots do not count themselves.
 	submitted, finished, failed, cancelled, retried, abandoned, lost atomic.Int64
 	groupRunning                                                     atomic.Int64

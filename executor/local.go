@@ -160,6 +160,8 @@ func (l *Local) refuse(ctx context.Context, what string) error {
 
 // waitIdle waits until nothing runs, is queued, or waits to be.
 func (b *Base) waitIdle(ctx context.Context, p *pool.Pool) error {
+	b.idlers.Add(1)
+	defer b.idlers.Add(-1)
 	for {
 		b.mu.Lock()
 		if b.changed == nil {
@@ -181,6 +183,9 @@ func (b *Base) waitIdle(ctx context.Context, p *pool.Pool) error {
 
 // ranIdle wakes waitIdle.
 func (b *Base) ranIdle() {
+	if b.idlers.Load() == 0 {
+		return
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.changedLocked()

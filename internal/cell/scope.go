@@ -24,6 +24,7 @@ type Scope struct {
 	done   <-chan struct{}
 	within TaskContext
 	spare  atomic.Pointer[Waiter]
+	spares waiterList // more of them, for all scopes below
 
 	ended atomic.Bool
 	cause error // written before ended
@@ -32,12 +33,12 @@ type Scope struct {
 	list  *Watch      // a ring: who is told. Guarded by mu
 	armed bool        // ctx, or the scope above, will call end. Guarded by mu
 	quiet atomic.Bool // armed, under a task: unless ended says so, or top.ending, no task above has ended either
-	top   *Scope      // the outermost above, whose ctx came from outside. Written before quiet
+	top   *Scope      // the outermost above, whose ctx came from outside; nil for such a one
 	// Of a top: how many scopes below have ended and not yet told those below them.
 	ending atomic.Int32
-	untold bool // counts in top.ending. Guarded by mu
-	stop  func() bool // of context.AfterFunc. Guarded by mu
-	link  Watch       // in the list of the scope above
+	untold bool        // counts in top.ending. Guarded by mu
+	stop   func() bool // of context.AfterFunc. Guarded by mu
+	link   Watch       // in the list of the scope above
 
 	nextEnd *Scope // of a wave
 }
@@ -66,6 +67,11 @@ func Same[I any](a, b *I) bool {
 // ends by End, when the function returns or the task is cancelled.
 func (s *Scope) InitTask(ctx context.Context, host Host, c *Core) {
 	s.ctx, s.host, s.task = ctx, host, c
+	if up := c.Scope; up != nil {
+		if s.top = up.top; up.task == nil {
+			s.top = up
+		}
+	}
 }
 
 // Context is the ctx.
@@ -160,9 +166,6 @@ func (s *Scope) armLocked() bool {
 		s.link.On = s
 		if !up.Watch(&s.link) {
 			return false
-		}
-		if s.top = up; up.task != nil {
-			s.top = up.top
 		}
 	}
 	s.armed = true

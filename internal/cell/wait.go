@@ -3,6 +3,7 @@ package cell
 import (
 	"context"
 	"errors"
+	"sync"
 	"sync/atomic"
 )
 
@@ -44,6 +45,35 @@ type Waiter struct {
 	wake chan struct{}
 	by   atomic.Uint32 // who ended the wait: the first of those below
 	lent TaskContext   // whose slot is lent for the wait, if any
+	next *Waiter       // of a waiterList
+}
+
+// A waiterList is some waiters that nobody uses. A recursion of tasks has one at work
+// for each level; more than a few are left to the garbage collector.
+type waiterList struct {
+	mu    sync.Mutex
+	first *Waiter
+	n     int
+}
+
+func (l *waiterList) get() *Waiter {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	wt := l.first
+	if wt != nil {
+		l.first, wt.next = wt.next, nil
+		l.n--
+	}
+	return wt
+}
+
+func (l *waiterList) put(wt *Waiter) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.n < 64 {
+		wt.next, l.first = l.first, wt
+		l.n++
+	}
 }
 
 const (
@@ -54,10 +84,17 @@ const (
 )
 
 // waiter returns a waiter. It may have been used before, but only for the same
-// scope, since a channel made in a testing/synctest bubble must stay there.
+// scope, or one that is under the same ctx from outside, since a channel made in a
+// testing/synctest bubble must stay there.
 func (s *Scope) waiter() *Waiter {
 	if s != nil {
+		if s.top != nil {
+			s = s.top
+		}
 		if wt := s.spare.Swap(nil); wt != nil {
+			return wt
+		}
+		if wt := s.spares.get(); wt != nil {
 			return wt
 		}
 	}
@@ -70,7 +107,12 @@ func (s *Scope) putWaiter(wt *Waiter) {
 		wt.by.Store(0)
 		wt.lent, wt.hook.fired = nil, false
 		wt.hook.core, wt.own.scope = nil, nil // s may outlive them by far
-		s.spare.Store(wt)
+		if s.top != nil {
+			s = s.top
+		}
+		if !s.spare.CompareAndSwap(nil, wt) {
+			s.spares.put(wt)
+		}
 	}
 }
 
