@@ -184,9 +184,11 @@ func (r *Runner) findLocked() Task {
 	if at, got := r.win.take(1); got != 0 {
 		return r.buf[at]
 	}
-	if q, top := p.queue.top(); q != nil && p.leveled && top < math.MaxInt {
-		if t := r.stealLocked(top + 1); t != nil { // it comes first, wherever it is
-			return t
+	if p.leveled {
+		if q, top := p.queue.top(); q != nil && top < math.MaxInt {
+			if t := r.stealLocked(top + 1); t != nil { // it comes first, wherever it is
+				return t
+			}
 		}
 	}
 	if t := r.refillLocked(); t != nil {

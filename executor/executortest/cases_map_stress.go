@@ -17,7 +17,7 @@ func mapStressCases(t *testing.T, open opener) {
 }
 
 func mapMillion(t *testing.T, ex executor.Executor) {
-	items := make([]int, 1_000_000)
+	items := make([]int, 1_000_000/less)
 	for i := range items {
 		items[i] = i
 	}

@@ -249,7 +249,7 @@ func seqSlowInput(t *testing.T, ex executor.Executor) {
 }
 
 func seqLong(t *testing.T, ex executor.Executor) {
-	const n = 100_000
+	const n = 100_000 / less
 	items := func(yield func(int) bool) {
 		for i := range n {
 			if !yield(i) {
