@@ -221,6 +221,7 @@ func TestConfigShowsNoSecret(t *testing.T) {
 			slog.New(slog.NewTextHandler(&logs, nil)).Info("opening", "config", cfg)
 			slog.New(slog.NewJSONHandler(&logs, nil)).Info("opening", "config", cfg, "more", []any{&cfg})
 			assert.Contains(t, logs.String(), "://")
+			//lint:ignore SA1026 that Token is not shown is what is tested
 			encoded, err := json.Marshal(executor.Config{Token: cfg.Token})
 			require.NoError(t, err)
 			shown := []string{cfg.String(), fmt.Sprintf("%v %+v %#v %s", cfg, &cfg, cfg, &cfg), string(encoded)}

@@ -42,7 +42,11 @@ func (m *more) await(inputs []cell.Value) {
 	for i, in := range inputs {
 		if !in.Pin() {
 			m.release()
-			if fail(c, fmt.Errorf("executor: input %d: %w", i, futures.ErrReleased)) {
+			if err := in.Base().Err(); err != nil {
+				var w cell.Wave
+				m.inherit(in.Base().State(), err, &w)
+				w.Run()
+			} else if fail(c, fmt.Errorf("executor: input %d: %w", i, futures.ErrReleased)) {
 				m.settled()
 			}
 			return

@@ -44,11 +44,18 @@ func (a *all[T]) arrived(i int, v T, w *cell.Wave) {
 	}
 }
 
+func (a *all[T]) clear(i int) {
+	var zero T
+	a.vals[i] = zero
+}
+
 func (a *all[T]) failed(_ *cell.Core, i int, err error, w *cell.Wave) {
 	if a.cell.Fail(&ItemError{Index: i, Err: err}, w) {
 		a.drop()
 	}
 }
+
+func (a *all[T]) ended() bool { return a.cell.Err() != nil }
 
 func (a *all[T]) drop() {
 	for i := range a.inputs {
@@ -90,8 +97,8 @@ type join[A, B any] struct {
 }
 
 func (j *join[A, B]) arrived(w *cell.Wave) {
-	if j.left.Add(-1) == 0 {
-		j.cell.OpenWith(j.val, w)
+	if j.left.Add(-1) == 0 && j.cell.OpenWith(j.val, w) {
+		j.val = Pair[A, B]{} // the value is the cell's to drop
 	}
 }
 
@@ -100,6 +107,8 @@ func (j *join[A, B]) failed(from *cell.Core, _ int, err error, w *cell.Wave) {
 		j.drop()
 	}
 }
+
+func (j *join[A, B]) ended() bool { return j.cell.Err() != nil }
 
 func (j *join[A, B]) drop() {
 	j.first.drop()
@@ -119,11 +128,21 @@ func (j joinFirst[A, B]) arrived(_ int, v A, w *cell.Wave) {
 	j.join.arrived(w)
 }
 
+func (j joinFirst[A, B]) clear(int) {
+	var zero A
+	j.val.First = zero
+}
+
 type joinSecond[A, B any] struct{ *join[A, B] }
 
 func (j joinSecond[A, B]) arrived(_ int, v B, w *cell.Wave) {
 	j.val.Second = v
 	j.join.arrived(w)
+}
+
+func (j joinSecond[A, B]) clear(int) {
+	var zero B
+	j.val.Second = zero
 }
 
 // An input is one of the futures that a reference waits for. Its value is pinned
@@ -134,19 +153,32 @@ type input[T any] struct {
 	pinned bool
 	to     interface {
 		arrived(i int, v T, w *cell.Wave)
+		clear(i int) // what arrived
+		ended() bool // without a value
 		failed(from *cell.Core, i int, err error, w *cell.Wave)
 	}
 	i      int
-	over   atomic.Bool // by Fire, or by drop: who sets it unpins
-	listed atomic.Bool // the hook is, so that drop may take it out
+	step   atomic.Uint32 // input*. Who leaves inputOpen unpins
+	listed atomic.Bool   // the hook is, so that drop may take it out
 }
+
+const (
+	inputOpen    = iota
+	inputTaken   // by Fire, or by drop
+	inputArrived // the value was copied
+	inputCleared // and dropped again
+)
 
 func (in *input[T]) list() {
 	in.Do = in
 	var w cell.Wave
 	defer w.Run()
 	if !in.pinned {
-		in.to.failed(&in.from.Core, in.i, ErrReleased, &w)
+		err := in.from.Err()
+		if err == nil {
+			err = ErrReleased
+		}
+		in.to.failed(&in.from.Core, in.i, err, &w)
 		return
 	}
 	if !in.from.AddHook(&in.Hook) {
@@ -154,27 +186,39 @@ func (in *input[T]) list() {
 		return
 	}
 	in.listed.Store(true)
-	if in.over.Load() {
+	if in.step.Load() != inputOpen {
 		in.RemoveHook()
 	}
 }
 
 // Fire copies the value, or fails the reference.
 func (in *input[T]) Fire(_ *cell.Hook, w *cell.Wave) {
-	if !in.over.CompareAndSwap(false, true) {
+	if !in.step.CompareAndSwap(inputOpen, inputTaken) {
 		return
 	}
 	if err := in.from.Err(); err != nil {
 		in.to.failed(&in.from.Core, in.i, err, w)
 	} else if v, ok := in.from.GetPinned(); ok {
 		in.to.arrived(in.i, v, w)
+		in.step.Store(inputArrived)
+		if in.to.ended() { // and may have dropped what came before
+			in.clear()
+		}
 	}
 	in.from.Unpin()
 }
 
+// clear drops the copy of the value, if there is one.
+func (in *input[T]) clear() {
+	if in.step.CompareAndSwap(inputArrived, inputCleared) {
+		in.to.clear(in.i)
+	}
+}
+
 // drop lets go of the future before it is resolved.
 func (in *input[T]) drop() {
-	if !in.pinned || !in.over.CompareAndSwap(false, true) {
+	in.clear()
+	if !in.pinned || !in.step.CompareAndSwap(inputOpen, inputTaken) {
 		return
 	}
 	if in.listed.Load() {

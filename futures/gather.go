@@ -31,6 +31,9 @@ func Gather[T any](ctx context.Context, fs ...*Future[T]) ([]T, error) {
 				defer stop()
 			}
 			if err := c.WaitEither(ctx, gate); err != nil {
+				if first := lowest(fs); first != nil {
+					return nil, first // what is settled wins over an ended ctx
+				}
 				return nil, err
 			}
 			if !c.Settled() { // then another has failed

@@ -51,12 +51,10 @@ type goHost struct {
 
 func (h *goHost) Go(f func()) {
 	raise(&h.most, h.live.Add(1))
-	h.wg.Add(1)
-	go func() {
-		defer h.wg.Done() // a Goexit passes here, too
+	h.wg.Go(func() {
 		defer h.live.Add(-1)
 		f()
-	}()
+	})
 }
 
 func (h *goHost) Close() { h.closed.Store(true) }

@@ -31,7 +31,6 @@ type drop struct {
 	depth         int
 	begun, broken atomic.Bool
 	runs, dropped atomic.Int32
-	parts         atomic.Int32 // of what it waits for: the end of a child, and itself waiting
 	mu            sync.Mutex
 	over          bool
 	wake          func()

@@ -149,20 +149,20 @@ func reduceCancel(t *testing.T, ex executor.Executor) {
 func reduceKinds(t *testing.T, ex executor.Executor) {
 	const n = 64
 	texts := make([][]rope, n)
-	want := ""
+	var want strings.Builder
 	for i := range texts {
 		texts[i] = []rope{{Text: fmt.Sprint(i, " ")}}
-		want += texts[i][0].Text
+		want.WriteString(texts[i][0].Text)
 	}
 	b := executor.Map(t.Context(), ex, concat, texts)
-	require.Equal(t, want, result(t, executor.Reduce(t.Context(), ex, concat, b.Futures())).Text)
+	require.Equal(t, want.String(), result(t, executor.Reduce(t.Context(), ex, concat, b.Futures())).Text)
 
 	fs := executor.SubmitAll(t.Context(), ex, concat, texts)
 	f := executor.Reduce(t.Context(), ex, concat, append(fs, fs...), executor.WithFanIn(5))
 	for _, one := range fs {
 		one.Release()
 	}
-	require.Equal(t, want+want, result(t, f).Text)
+	require.Equal(t, want.String()+want.String(), result(t, f).Text)
 }
 
 func reduceRefused(t *testing.T, ex executor.Executor) {

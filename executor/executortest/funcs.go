@@ -128,6 +128,7 @@ func crash(ctx context.Context, how string) (string, error) {
 		return how[len(how):][0:1], nil
 	case "map":
 		var m map[string]int
+		//lint:ignore SA5000 it is to panic
 		m[how]++
 	case "unprintable":
 		crashHere(grudge{how})

@@ -23,8 +23,7 @@ func BenchmarkFinish(b *testing.B) {
 // As the slot that runs a task does it: three looks at its ctx.
 func BenchmarkFinishUnderACtx(b *testing.B) {
 	b.ReportAllocs()
-	ctx, end := context.WithCancel(context.Background())
-	defer end()
+	ctx := b.Context()
 	s := under(ctx)
 	for b.Loop() {
 		c := cell.Cell[int]{}
@@ -39,8 +38,7 @@ func BenchmarkFinishUnderACtx(b *testing.B) {
 
 // The same for a task of a task, ten deep, of which each waits.
 func BenchmarkEndedTenDeep(b *testing.B) {
-	ctx, end := context.WithCancel(context.Background())
-	defer end()
+	ctx := b.Context()
 	s := under(ctx)
 	for range 10 {
 		c := &cell.Core{Scope: s}
@@ -94,8 +92,7 @@ func BenchmarkGet(b *testing.B) {
 
 // A round trip: one goroutine waits, another finishes what it waits for.
 func BenchmarkWaitPending(b *testing.B) {
-	ctx, end := context.WithCancel(context.Background())
-	defer end()
+	ctx := b.Context()
 	for name, in := range map[string]context.Context{"background": context.Background(), "ctx": ctx} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()

@@ -39,8 +39,8 @@ func TestEveryMoveFromEveryState(t *testing.T) {
 		cell.Pending:   func(*cell.Core) {},
 		cell.Running:   func(c *cell.Core) { c.Start(3) },
 		cell.Finished:  func(c *cell.Core) { promise(c) },
-		cell.Failed:    func(c *cell.Core) { fail(c, io) },
-		cell.Cancelled: func(c *cell.Core) { cancel(c, io) },
+		cell.Failed:    func(c *cell.Core) { fail(c, errBefore) },
+		cell.Cancelled: func(c *cell.Core) { cancel(c, errBefore) },
 	}
 	allowed := map[cell.State]map[string]cell.State{
 		cell.Pending: {
@@ -77,7 +77,7 @@ func TestEveryMoveFromEveryState(t *testing.T) {
 	}
 }
 
-var io = errors.New("before")
+var errBefore = errors.New("before")
 
 func TestFlagsOutliveMoves(t *testing.T) {
 	c := &cell.Core{}

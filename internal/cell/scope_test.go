@@ -210,7 +210,7 @@ func TestEndOfATask(t *testing.T) {
 		require.True(t, children[i].AddHook(&newProbe().Hook))
 	}
 	assert.Equal(t, 1, ctx.listed)
-	wave(func(w *cell.Wave) { s.End(errStop, w); s.End(io, w) })
+	wave(func(w *cell.Wave) { s.End(errStop, w); s.End(errBefore, w) })
 	assert.Zero(t, ctx.listed)
 	assert.Equal(t, errStop, s.Cause(), "the first end counts")
 	for i := range children {
@@ -293,14 +293,14 @@ func TestTasksAgainstTheEndOfTheirCtx(t *testing.T) {
 		wg.Wait()
 		for i := range cores {
 			c := &cores[i]
-			settling, cancelled := c.Owner.(*owner).told()
+			settling, _ := c.Owner.(*owner).told()
 			if v, ok := c.Get(); ok {
 				require.Equal(t, i, v)
 				require.Empty(t, settling)
 				continue
 			}
 			require.Equal(t, cell.Cancelled, c.State())
-			settling, cancelled = c.Owner.(*owner).told()
+			settling, cancelled := c.Owner.(*owner).told()
 			require.Len(t, settling, 1)
 			for len(cancelled) == 0 { // told after it is seen
 				runtime.Gosched()
@@ -328,8 +328,7 @@ func TestDeadlineOfAScope(t *testing.T) {
 
 // A function whose ctx has ended may return before the wave has come to its scope.
 func TestEndIsSeenBelowBeforeItIsTold(t *testing.T) {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
+	ctx := t.Context()
 	one := taskScope(&cell.Core{Scope: under(ctx)})
 	two := taskScope(&cell.Core{Scope: one})
 	three := taskScope(&cell.Core{Scope: two})

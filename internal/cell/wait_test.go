@@ -90,7 +90,7 @@ func TestWaitAndTheEndOfCtx(t *testing.T) {
 					assert.ErrorIs(t, err, context.Canceled, name)
 					assert.ErrorIs(t, err, errStop, name)
 				}
-				fail(core, io)
+				fail(core, errBefore)
 			})
 		}
 	}
@@ -315,8 +315,7 @@ func TestWaitsAgainstEverything(t *testing.T) {
 // into the next.
 func TestWaitersAreUsedAgain(t *testing.T) {
 	watch(t)
-	ctx, end := context.WithCancel(context.Background())
-	defer end()
+	ctx := t.Context()
 	s := under(ctx)
 	var wg sync.WaitGroup
 	for range 4 {
@@ -349,8 +348,7 @@ func TestWaitersAreUsedAgain(t *testing.T) {
 // What was waited for is nobody's when the wait is over, however long its ctx lives.
 func TestWaitKeepsNothing(t *testing.T) {
 	watch(t)
-	ctx, end := context.WithCancel(context.Background())
-	defer end()
+	ctx := t.Context()
 	s := under(ctx)
 	f, _ := newFakeTask(ctx)
 	wait := func(ctx context.Context) (weak.Pointer[cell.Core], weak.Pointer[cell.Scope]) {
