@@ -9,7 +9,7 @@ import (
 // Here a Map is the body of a span: slots claim runs of its items.
 
 // Do runs items lo to hi-1. It is the loop that all the rest is there for. It looks at
-// the batch's ctx before the first, and so once in some 500 ns.
+// the batch's ctx before the first, and so once in some microseconds.
 func (j *mapJob[A, R]) Do(r *pool.Runner, lo, hi int) int {
 	a, _ := r.Local.(*Attempt)
 	if a == nil {

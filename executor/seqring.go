@@ -3,7 +3,6 @@ package executor
 import (
 	"context"
 	"iter"
-	"math"
 	"runtime/trace"
 	"sync/atomic"
 
@@ -62,7 +61,7 @@ func newRing[A, R any](s *stream[A, R]) *seqRing[A, R] {
 	q.core, q.base = &q.own, s.base
 	q.own.Owner, q.own.Scope = q, s.scope
 	q.more = newMore(q.core, functionOf(s.fn))
-	q.span = host.newSpan(q, math.MaxInt, 0)
+	q.span = host.newSpan(q, pool.Endless, 0)
 	q.span.Limit(0)
 	if !host.pushSpan(q.span, 0, 0) {
 		cancelWith(q.core, ErrClosed)
@@ -80,6 +79,12 @@ func (q *seqRing[A, R]) run(items iter.Seq[A]) {
 			q.s.ended()
 			return
 		}
+		if q.base.closed.Load() || q.core.Over() {
+			if !q.refuse() {
+				return
+			}
+			continue
+		}
 		q.put(item)
 		for q.head < q.tail {
 			if q.at(q.head).state.Load() != seqDone && q.tail-q.head < q.s.window && !q.core.Over() {
@@ -90,11 +95,35 @@ func (q *seqRing[A, R]) run(items iter.Seq[A]) {
 			}
 		}
 	}
+	q.yieldAll()
+}
+
+// yieldAll yields what is left. It is false if the loop is over.
+func (q *seqRing[A, R]) yieldAll() bool {
 	for q.head < q.tail {
 		if !q.yieldFirst() {
-			return
+			return false
 		}
 	}
+	return true
+}
+
+// refuse yields what came before an item that comes too late, and that it did. It is
+// false if the loop is over.
+func (q *seqRing[A, R]) refuse() bool {
+	if !q.yieldAll() {
+		return false
+	}
+	q.base.submitted.Add(1)
+	q.base.failed.Add(1)
+	i := q.tail
+	q.head, q.tail = i+1, i+1
+	return q.yieldError(i, ErrClosed)
+}
+
+func (q *seqRing[A, R]) yieldError(i int, err error) bool {
+	var none R
+	return q.s.yield(none, &futures.ItemError{Index: i, Err: err}) && q.s.o.has(givenKeepGoing)
 }
 
 // put lets the slots have an item.
@@ -102,12 +131,6 @@ func (q *seqRing[A, R]) put(item A) {
 	c := q.at(q.tail)
 	q.tail++
 	q.base.submitted.Add(1)
-	if q.base.closed.Load() {
-		c.err = ErrClosed
-		c.state.Store(seqDone)
-		q.base.failed.Add(1)
-		return
-	}
 	c.arg = item
 	c.state.Store(seqWaiting)
 	q.span.Extend(q.tail)
@@ -123,20 +146,21 @@ func (q *seqRing[A, R]) yieldFirst() bool {
 		return q.s.ended()
 	}
 	q.head++
-	v, err := c.val, c.err
-	done := c.state.Load() == seqDone
-	var none R
-	c.val, c.err = none, nil
-	c.state.Store(seqEmpty)
-	switch {
-	case done && err == nil:
-		return q.s.yield(v, nil)
-	case q.s.ctx.Err() != nil:
-		return q.s.ended()
-	case !done:
-		err = q.core.Err()
+	if c.state.Load() == seqDone {
+		v, err := c.val, c.err
+		var none R
+		c.val, c.err = none, nil
+		if err == nil {
+			return q.s.yield(v, nil)
+		}
+		if q.s.ctx.Err() == nil {
+			return q.yieldError(i, err)
+		}
+	} else if q.cancelled(c); q.s.ctx.Err() == nil {
+		q.core.Outcome()
+		return q.yieldError(i, q.core.Err()) // the cell may still be somebody's
 	}
-	return q.s.yield(v, &futures.ItemError{Index: i, Err: err}) && q.s.o.has(givenKeepGoing)
+	return q.s.ended()
 }
 
 // waitFor waits until item i is not waiting any more. It is false if ctx has ended.
@@ -179,9 +203,13 @@ func (q *seqRing[A, R]) close() {
 // sweep counts what has not run as cancelled.
 func (q *seqRing[A, R]) sweep() {
 	for i := range q.cells {
-		if q.cells[i].state.CompareAndSwap(seqWaiting, seqCancelled) {
-			q.base.cancelled.Add(1)
-		}
+		q.cancelled(&q.cells[i])
+	}
+}
+
+func (q *seqRing[A, R]) cancelled(c *seqCell[A, R]) {
+	if c.state.CompareAndSwap(seqWaiting, seqCancelled) {
+		q.base.cancelled.Add(1)
 	}
 }
 

@@ -55,13 +55,16 @@ type Body interface {
 	Drained()
 }
 
+// Endless is the number of items of a span that Extend makes grow.
+const Endless = math.MaxInt
+
 // What a claim is meant to last, and what it costs: under one part in a hundred.
 const (
 	ClaimTime = 32 * time.Microsecond
 	ClaimCost = 150 * time.Nanosecond
 )
 
-const blockTime = 500 // ns. A block costs about 5
+const blockTime = 1000 // ns. A block costs about 5
 
 // NewSpan makes a span of n items, one at least, for p, in claims of fixed each if that
 // is not 0. All of them may be claimed, unless Limit says otherwise before it is pushed.
@@ -185,7 +188,7 @@ func (s *Span) claimLocked(r *Runner) bool {
 			size = 1
 			if s.cost > 0 {
 				share := 2 * s.pool.live
-				if s.next+left < s.n {
+				if s.n == Endless {
 					share = 1 // there will be more; who finds none cuts off half
 				}
 				size = max(1, min(int(float64(ClaimTime)/s.cost), left/share))
