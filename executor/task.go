@@ -93,15 +93,16 @@ func (t *task[A, R]) Run(slot any) {
 		m.first.returned(r)
 	}
 	t.forget()
+	won := false
 	switch {
 	case err != nil:
-		fail(&c.Core, err)
+		won = fail(&c.Core, err)
 	case c.Ended():
 	default:
 		c.Set(v)
 		r.Add(countFinished, 1) // before anybody can see that it has
-		won, fire := c.Finish()
-		if !won {
+		var fire bool
+		if won, fire = c.Finish(); !won {
 			r.Add(countFinished, -1)
 		}
 		if fire {
@@ -115,7 +116,9 @@ func (t *task[A, R]) Run(slot any) {
 			m.first.returned(r)
 		}
 	}
-	abandoned(&c.Core)
+	if !won {
+		abandoned(&c.Core)
+	}
 }
 
 // call calls the function.

@@ -98,15 +98,22 @@ func (s *Scope) waiter() *Waiter {
 			return wt
 		}
 	}
-	return &Waiter{wake: make(chan struct{}, 1)}
+	wt := &Waiter{wake: make(chan struct{}, 1)}
+	wt.hook.Do, wt.also.Do, wt.own.On = wt, wt, wt
+	return wt
 }
 
 // putWaiter takes back a waiter that nobody else holds.
 func (s *Scope) putWaiter(wt *Waiter) {
 	if s != nil {
 		wt.by.Store(0)
-		wt.lent, wt.hook.fired = nil, false
-		wt.hook.core, wt.own.scope = nil, nil // s may outlive them by far
+		wt.hook.core, wt.hook.fired = nil, false // s may outlive the core by far
+		if wt.lent != nil {
+			wt.lent = nil
+		}
+		if wt.own.scope != nil {
+			wt.own.scope = nil
+		}
 		if s.top != nil {
 			s = s.top
 		}
@@ -183,14 +190,14 @@ func (c *Core) wait(ctx context.Context, wt *Waiter, gate *Core) (clean bool) {
 		wt.lent = task
 	}
 	// Not before: whoever rouses wt must see what is lent.
-	if wt.own.On = wt; isOwn && !own.Watch(&wt.own) {
+	if isOwn && !own.Watch(&wt.own) {
 		wt.resume()
 		return true
 	}
 
 	// The end of the ctx that c was submitted under wakes the waiter too: by
 	// the same channel, by a channel of its own, or through the hook.
-	wt.hook.Do, wt.hook.core = wt, c
+	wt.hook.core = c
 	listed, watched := false, false
 	switch s := c.Scope; {
 	case s == nil || s.never || isOwn && s == own:
@@ -206,7 +213,7 @@ func (c *Core) wait(ctx context.Context, wt *Waiter, gate *Core) (clean bool) {
 	}
 	if gate != nil {
 		watched = true
-		wt.also.Do, wt.also.core = wt, gate
+		wt.also.core = gate
 		if !gate.list(&wt.also) {
 			wt.rouse(byGate)
 		}
