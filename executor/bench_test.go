@@ -69,8 +69,7 @@ func ints(n int) []int {
 }
 
 func BenchmarkSubmitResult(b *testing.B) {
-	cancellable, cancel := context.WithCancel(context.Background())
-	defer cancel()
+	cancellable := b.Context()
 	for name, ctx := range map[string]context.Context{"background": context.Background(), "cancellable": cancellable} {
 		b.Run(name, func(b *testing.B) {
 			l := local(b, executor.Config{})
@@ -140,8 +139,7 @@ func BenchmarkMapSeq(b *testing.B) {
 }
 
 func BenchmarkRoundTrip(b *testing.B) {
-	cancellable, cancel := context.WithCancel(context.Background())
-	defer cancel()
+	cancellable := b.Context()
 	for name, ctx := range map[string]context.Context{"background": context.Background(), "cancellable": cancellable} {
 		b.Run(name, func(b *testing.B) {
 			l := local(b, executor.Config{})

@@ -1,0 +1,435 @@
+package executor_test
+
+import (
+	"context"
+	"io"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/nearfar/nearfar/executor"
+	"github.com/nearfar/nearfar/futures"
+)
+
+// A toy is an executor with a Backend of its own: a goroutine a call, and a count of
+// slots. Written with what package executor exports, it shows what is no backend's
+// business: options, keys, retries, timeouts, inputs, batches and groups.
+type toy struct {
+	base  *executor.Base
+	slots int
+	calls sync.WaitGroup
+
+	mu    sync.Mutex
+	free  int                     // guarded by mu
+	back  []toyWaiter             // who wants a slot back. Guarded by mu
+	fresh []chan struct{}         // who wants one to begin with. Guarded by mu
+	lent  map[*executor.Call]bool // guarded by mu
+}
+
+type toyWaiter struct {
+	call *executor.Call
+	wake executor.Waker
+}
+
+func newToy(t *testing.T, slots int, cfg executor.Config) *toy {
+	b := &toy{slots: slots, free: slots, lent: map[*executor.Call]bool{}}
+	b.base = executor.NewBase(cfg, b)
+	t.Cleanup(func() { require.NoError(t, b.Close()) })
+	return b
+}
+
+// The Executor.
+
+func (b *toy) Slots() int                { return b.slots }
+func (b *toy) Backend() executor.Backend { return b }
+
+func (b *toy) Stats() executor.Stats {
+	return executor.Stats{Workers: []executor.WorkerStats{{Name: "local", PID: os.Getpid(), Threads: b.slots}}}
+}
+
+// Close waits until all calls have been run: there is no way to refuse them.
+func (b *toy) Close() error {
+	b.calls.Wait()
+	return nil
+}
+
+func (b *toy) Shutdown(context.Context) error { return b.Close() }
+
+// The Backend.
+
+func (b *toy) Base() *executor.Base     { return b.base }
+func (b *toy) Cancelled(*executor.Call) {} // Dead says so, in its turn
+func (b *toy) Release(c *executor.Call) {} // what is here, the collector takes
+func (b *toy) Enqueue(c *executor.Call) {
+	b.calls.Add(1)
+	turn := b.turn()
+	go func() { // ends when the call has run
+		defer b.calls.Done()
+		<-turn
+		b.run(c)
+	}()
+}
+
+func (b *toy) run(c *executor.Call) {
+	returned := false
+	defer func() {
+		if !returned {
+			v := recover()
+			var stack []byte // nil after a Goexit
+			if v != nil {
+				stack = debug.Stack()
+			}
+			c.Broke(nil, v, stack)
+		}
+		b.returned(c)
+	}()
+	if !c.Dead() {
+		c.Run(nil)
+	}
+	returned = true
+}
+
+// turn queues for a slot. It is closed when there is one.
+func (b *toy) turn() chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	turn := make(chan struct{})
+	b.fresh = append(b.fresh, turn)
+	if b.free > 0 {
+		b.free--
+		b.passLocked()
+	}
+	return turn
+}
+
+// passLocked hands on a slot that became free.
+func (b *toy) passLocked() {
+	switch {
+	case len(b.back) > 0:
+		w := b.back[0]
+		b.back = b.back[1:]
+		delete(b.lent, w.call)
+		w.wake.Wake()
+	case len(b.fresh) > 0:
+		close(b.fresh[0])
+		b.fresh = b.fresh[1:]
+	default:
+		b.free++
+	}
+}
+
+// returned gives back the slot of a call, if it has one.
+func (b *toy) returned(c *executor.Call) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.lent[c] {
+		b.passLocked()
+		return
+	}
+	delete(b.lent, c) // a goroutine that it left behind waits; it goes on without a slot
+	b.back = slices.DeleteFunc(b.back, func(w toyWaiter) bool {
+		if w.call == c {
+			w.wake.Wake()
+		}
+		return w.call == c
+	})
+}
+
+func (b *toy) Lend(a *executor.Attempt, _ *executor.Call) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.lent[a.Call()] = true
+	b.passLocked()
+}
+
+func (b *toy) Resume(a *executor.Attempt, w executor.Waker) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.back = append(b.back, toyWaiter{a.Call(), w})
+	if b.free > 0 {
+		b.free--
+		b.passLocked()
+	}
+}
+
+// toyGate holds functions up, by name.
+var toyGates sync.Map
+
+func toyGate(t *testing.T) string {
+	toyGates.Store(t.Name(), make(chan struct{}))
+	return t.Name()
+}
+
+func toyOpen(name string) { g, _ := toyGates.Load(name); close(g.(chan struct{})) }
+
+// toyWait waits at a gate, or for its ctx.
+func toyWait(ctx context.Context, name string) (string, error) {
+	g, _ := toyGates.Load(name)
+	select {
+	case <-g.(chan struct{}):
+		return name, nil
+	case <-ctx.Done():
+		return "", context.Cause(ctx)
+	}
+}
+
+// toyFlaky succeeds in its third attempt.
+func toyFlaky(ctx context.Context, n int) (int, error) {
+	switch info, _ := executor.TaskFromContext(ctx); {
+	case n < 0:
+		return 0, executor.Permanent(errStrictKnown)
+	case info.Attempt == 1:
+		return 0, errStrictKnown
+	case info.Attempt == 2:
+		panic("again")
+	default:
+		return n * info.Attempt, nil
+	}
+}
+
+func toyLeaves(_ context.Context, how string) (string, error) {
+	switch how {
+	case "panic":
+		panic(errStrictKnown)
+	case "goexit":
+		runtime.Goexit()
+	case "error":
+		return "", errStrictKnown
+	}
+	return how, nil
+}
+
+// toyFib submits to the executor that runs it.
+func toyFib(ctx context.Context, n int) (int, error) {
+	if n < 2 {
+		return n, nil
+	}
+	ex, _ := executor.FromContext(ctx)
+	a := executor.Submit(ctx, ex, toyFib, n-1, special)
+	b := executor.Submit(ctx, ex, toyFib, n-2, special)
+	both, err := futures.Gather(ctx, a, b)
+	if err != nil {
+		return 0, err
+	}
+	return both[0] + both[1], nil
+}
+
+func toyDouble(_ context.Context, n int) (int, error) {
+	if n == 13 {
+		return 0, errStrictKnown
+	}
+	return 2 * n, nil
+}
+
+func init() {
+	executor.Register(toyWait)
+	executor.Register(toyFlaky)
+	executor.Register(toyLeaves)
+	executor.Register(toyFib)
+	executor.Register(toyDouble)
+}
+
+// special makes a task no plain one. Plain ones need a *pool.Runner, which only the
+// local executor has.
+var special = executor.WithPriority(0)
+
+func TestToySubmit(t *testing.T) {
+	ex := newToy(t, 2, executor.Config{})
+	v, err := executor.Submit(t.Context(), ex, toyDouble, 4, special).Result(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 8, v)
+	f := executor.Submit(t.Context(), ex, toyDouble, 13, special)
+	require.Same(t, errStrictKnown, f.Wait(t.Context()))
+	failed(t, executor.Submit(t.Context(), ex, strictUnregistered, 1, special), executor.ErrNotRegistered)
+	failed(t, executor.Submit(t.Context(), ex, toyDouble, 1, executor.WithRetries(-1)), executor.ErrConfig)
+
+	var panicked *futures.PanicError
+	err = executor.Submit(t.Context(), ex, toyLeaves, "panic", special).Wait(t.Context())
+	require.ErrorAs(t, err, &panicked)
+	require.ErrorIs(t, err, errStrictKnown)
+	require.Contains(t, string(panicked.Stack), "toyLeaves")
+	require.NotContains(t, string(panicked.Stack), "runAttempt")
+	failed(t, executor.Submit(t.Context(), ex, toyLeaves, "goexit", special), futures.ErrGoexit)
+}
+
+func TestToyInputs(t *testing.T) {
+	ex := newToy(t, 1, executor.Config{})
+	f, resolve := futures.New[int]()
+	then := executor.Then(t.Context(), ex, toyDouble, executor.Then(t.Context(), ex, toyDouble, f))
+	sum := executor.Submit(t.Context(), ex, strictSum, strictIn{One: f, Many: []*futures.Future[int]{then}, Plus: 1})
+	lost := executor.Then(t.Context(), ex, toyDouble, futures.Error[int](io.EOF))
+	require.Equal(t, futures.Pending, sum.State())
+	resolve(10, nil)
+	got, err := sum.Result(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 51, got)
+	require.Equal(t, io.EOF, lost.Wait(t.Context()))
+}
+
+func TestToyMany(t *testing.T) {
+	ex := newToy(t, 3, executor.Config{})
+	items := make([]int, 50)
+	for i := range items {
+		items[i] = i
+	}
+	var want []int
+	for i := range items {
+		want = append(want, 2*i)
+	}
+	want[13] = 0
+
+	fs := executor.SubmitAll(t.Context(), ex, toyDouble, items, special)
+	for i, o := range futures.Settle(t.Context(), fs...) {
+		require.Equal(t, want[i], o.Value)
+	}
+	b := executor.Map(t.Context(), ex, toyDouble, items, executor.WithKeepGoing())
+	outs, err := b.Outcomes(t.Context())
+	require.NoError(t, err)
+	for i, o := range outs {
+		require.Equal(t, want[i], o.Value)
+		require.Equal(t, i == 13, o.Err != nil)
+	}
+	require.Equal(t, futures.Finished, b.State())
+
+	i := 0
+	for v, err := range executor.MapSeq(t.Context(), ex, toyDouble, slices.Values(items), executor.WithKeepGoing(), special) {
+		require.Equal(t, want[i], v)
+		require.Equal(t, i == 13, err != nil)
+		i++
+	}
+	var got []int
+	for v := range executor.MapSeq(t.Context(), ex, toyDouble, slices.Values(items), executor.WithUnordered(), executor.WithKeepGoing(), special) {
+		got = append(got, v)
+	}
+	require.ElementsMatch(t, want, got)
+
+	var ins []*futures.Future[int]
+	for i := range 40 {
+		ins = append(ins, futures.Value(i))
+	}
+	total, err := executor.Reduce(t.Context(), ex, strictTotal, ins, executor.WithFanIn(3)).Result(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 780, total)
+}
+
+func TestToyRetries(t *testing.T) {
+	ex := newToy(t, 1, executor.Config{})
+	v, err := executor.Submit(t.Context(), ex, toyFlaky, 5, executor.WithRetries(2), executor.WithBackoff(time.Microsecond)).Result(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 15, v)
+	var panicked *futures.PanicError
+	require.ErrorAs(t, executor.Submit(t.Context(), ex, toyFlaky, 5, executor.WithRetries(1)).Wait(t.Context()), &panicked)
+	require.Same(t, errStrictKnown, executor.Submit(t.Context(), ex, toyFlaky, -1, executor.WithRetries(9)).Wait(t.Context()))
+	all, err := executor.Map(t.Context(), ex, toyFlaky, []int{1, 2, 3}, executor.WithRetries(2)).Results(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, []int{3, 6, 9}, all)
+}
+
+func TestToyTimeout(t *testing.T) {
+	ex := newToy(t, 1, executor.Config{})
+	gate := toyGate(t) // which stays closed
+	f := executor.Submit(t.Context(), ex, toyWait, gate, executor.WithTimeout(time.Millisecond), executor.WithRetries(1))
+	failed(t, f, context.DeadlineExceeded)
+}
+
+func TestToyKeys(t *testing.T) {
+	ex := newToy(t, 1, executor.Config{})
+	gate := toyGate(t)
+	a := executor.Submit(t.Context(), ex, toyWait, gate, executor.WithKey("k"))
+	b := executor.Submit(t.Context(), ex, toyWait, "no such gate", executor.WithKey("k"))
+	failed(t, executor.Submit(t.Context(), ex, toyLeaves, "", executor.WithKey("k")), executor.ErrKeyConflict)
+	require.True(t, a.Cancel(errStrictKnown))
+	require.ErrorIs(t, a.Err(), errStrictKnown)
+	require.False(t, b.State().Done())
+	toyOpen(gate)
+	v, err := b.Result(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, gate, v)
+}
+
+func TestToyCancel(t *testing.T) {
+	ex := newToy(t, 1, executor.Config{})
+	gate := toyGate(t) // which stays closed
+	ctx, end := context.WithCancelCause(t.Context())
+	running := executor.Submit(ctx, ex, toyWait, gate, special)
+	for running.State() != futures.Running {
+		runtime.Gosched()
+	}
+	pending := executor.Submit(t.Context(), ex, toyLeaves, "", special)
+	next := executor.Submit(t.Context(), ex, toyLeaves, "next", special)
+	then := executor.Then(t.Context(), ex, toyLeaves, pending)
+	require.True(t, pending.Cancel(io.EOF))
+	require.Equal(t, futures.Cancelled, then.State())
+	require.ErrorIs(t, then.Err(), io.EOF)
+	end(errStrictKnown)
+	require.ErrorIs(t, running.Wait(t.Context()), errStrictKnown)
+	require.Equal(t, futures.Cancelled, running.State())
+	v, err := next.Result(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, "next", v)
+}
+
+func TestToyLendsSlots(t *testing.T) {
+	for _, slots := range []int{1, 2, 5} {
+		ex := newToy(t, slots, executor.Config{})
+		v, err := executor.Submit(t.Context(), ex, toyFib, 12, special).Result(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, 144, v)
+	}
+}
+
+func TestToyRoom(t *testing.T) {
+	ex := newToy(t, 1, executor.Config{MaxPending: 1})
+	gate := toyGate(t)
+	a := executor.Submit(t.Context(), ex, toyWait, gate, special)
+	for a.State() != futures.Running {
+		runtime.Gosched()
+	}
+	b := executor.Submit(t.Context(), ex, toyWait, gate, special)
+	failed(t, executor.Submit(t.Context(), ex, toyWait, gate, executor.WithNoWait()), executor.ErrFull)
+	time.AfterFunc(time.Millisecond, func() { toyOpen(gate) })
+	c := executor.Submit(t.Context(), ex, toyWait, gate, special) // blocks until b has started
+	require.NotEqual(t, futures.Pending, b.State())
+	require.NoError(t, c.Wait(t.Context()))
+}
+
+func TestToyGroupAndTheRest(t *testing.T) {
+	ex := newToy(t, 1, executor.Config{})
+	g, ctx := executor.NewGroup(t.Context(), ex)
+	g.Go(func() error { return errStrictKnown })
+	g.Go(func() error { <-ctx.Done(); return nil })
+	g.Go(func() error { panic("an error, too") })
+	require.Error(t, g.Wait())
+	require.Error(t, ctx.Err())
+
+	outs, err := executor.RunOnAll(t.Context(), ex, toyDouble, 4)
+	require.NoError(t, err)
+	require.Equal(t, map[string]futures.Outcome[int]{"local": {Value: 8}}, outs)
+
+	data, err := executor.Scatter(t.Context(), ex, 21)
+	require.NoError(t, err)
+	v, err := executor.Then(t.Context(), ex, toyDouble, data).Result(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 42, v)
+}
+
+func TestToyIsObserved(t *testing.T) {
+	var mu sync.Mutex
+	seen := map[string]int{}
+	count := func(what string) func(executor.Event) {
+		return func(executor.Event) { mu.Lock(); defer mu.Unlock(); seen[what]++ }
+	}
+	ex := newToy(t, 1, executor.Config{Observer: &executor.Observer{
+		Submitted: count("submitted"), Started: count("started"), Finished: count("finished"),
+	}})
+	f := executor.Submit(t.Context(), ex, toyFlaky, 5, executor.WithRetries(2))
+	require.NoError(t, f.Wait(t.Context()))
+	require.NoError(t, ex.Close()) // the last word comes after the value
+	require.Equal(t, map[string]int{"submitted": 1, "started": 3, "finished": 1}, seen)
+}
