@@ -52,12 +52,12 @@ func (c *crew) join(r *pool.Runner) *Attempt {
 // part ends the ctx of the items that r has run.
 func (c *crew) part(r *pool.Runner, a *Attempt) {
 	a.returned(r)
-	if a.used.Load()&usedAbandoned != 0 {
-		c.base.abandoned.Add(-1)
-	}
 	r.Local = nil
 	c.mu.Lock()
 	delete(c.claims, a)
+	if a.used.Load()&usedAbandoned != 0 { // nobody can set it any more
+		c.base.abandoned.Add(-1)
+	}
 	gone := c.gone
 	if len(c.claims) > 0 {
 		gone = nil
