@@ -288,7 +288,7 @@ func (m *machine) WaitOutside(t *rapid.T) {
 func (m *machine) Release(t *rapid.T) {
 	n := m.anyNode(t)
 	if n.run.key != "" && !n.state.Done() {
-		t.Skip("see TestModelKeys") // and so do we
+		t.Skip("what becomes of its run then is not in the model")
 	}
 	if n.released {
 		return
