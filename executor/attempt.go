@@ -146,8 +146,12 @@ func (a *Attempt) returned(r *pool.Runner) {
 	if settle && r != nil {
 		r.Settle()
 	}
+	cause := error(context.Canceled)
+	if a.core.Scope.Err() != nil { // whoever ended that may not have come here yet
+		cause = a.core.Scope.Cause()
+	}
 	var w cell.Wave
-	a.end(context.Canceled, &w)
+	a.end(cause, &w)
 	w.Run()
 }
 

@@ -47,6 +47,7 @@ const countFinished = 0
 func NewBase(cfg Config, backend Backend) *Base {
 	b := &Base{}
 	b.init(cfg, backend)
+	b.fussy = true // its calls are run by an attempt, which asks for no slot
 	return b
 }
 

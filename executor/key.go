@@ -3,7 +3,9 @@ package executor
 import (
 	"context"
 	"fmt"
+	"maps"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -26,8 +28,10 @@ type keyRun struct {
 	fn    *function
 	task  any        // the *task[A, R] that runs
 	core  *cell.Core // its inside
+	drop  func()     // releases its value
 
 	// Guarded by table.mu.
+	end    error                   // why the run is to end
 	refs   int                     // futures that were neither cancelled, released nor collected
 	unmade map[*cell.Core]struct{} // those that have no outcome
 }
@@ -59,16 +63,17 @@ func submitKeyed[A, R any](ctx context.Context, b *Base, t *task[A, R], w work, 
 	s := &scope{ctx: context.WithoutCancel(ctx), ex: hostOf(c.Scope).ex, base: b}
 	s.Init(s.ctx, s)
 	t.core().Scope = &s.Scope
-	m.first.parent = s.ctx
+	m.first.init(m.core, (*callContext)(m.core), s)
 	m.hidden = true
 
-	run, fresh, err := b.share(ctx, t, w, m)
+	run, fresh, err := b.share(ctx, t, w, m, t.cell().Release)
 	if err != nil {
 		fail(&c.Core, err)
 		return &ref.Future
 	}
 	ref.run, ref.from = run, run.task.(*task[A, R]).cell()
-	runtime.AddCleanup(ref, func(r gone) { r.run.leave(r.flag, nil) }, gone{run, ref.gone})
+	runtime.AddCleanup(ref, func(r gone) { r.run.release(r.flag) }, gone{run, ref.gone})
+	run.join(&c.Core)
 	if fresh {
 		b.submit(s.ctx, w, m, nil, inputs)
 	}
@@ -76,7 +81,6 @@ func submitKeyed[A, R any](ctx context.Context, b *Base, t *task[A, R], w work, 
 	if !c.Scope.Watch(&ref.watch) {
 		c.Ended()
 	}
-	run.join(&c.Core)
 	if !ref.from.AddHook(&ref.hook) {
 		var wave cell.Wave
 		ref.Fire(nil, &wave)
@@ -96,7 +100,7 @@ type gone struct {
 }
 
 // share finds the run of a key, with a reference for the caller, or makes one of t.
-func (b *Base) share(ctx context.Context, t any, w work, m *more) (run *keyRun, fresh bool, err error) {
+func (b *Base) share(ctx context.Context, t any, w work, m *more, drop func()) (run *keyRun, fresh bool, err error) {
 	if b.closed.Load() {
 		return nil, false, ErrClosed
 	}
@@ -117,7 +121,7 @@ func (b *Base) share(ctx context.Context, t any, w work, m *more) (run *keyRun, 
 	defer k.mu.Unlock()
 	if run == nil {
 		run = &keyRun{
-			table: k, key: m.opts.key, fn: fn, task: t, core: m.core, unmade: map[*cell.Core]struct{}{},
+			table: k, key: m.opts.key, fn: fn, task: t, core: m.core, drop: drop, unmade: map[*cell.Core]struct{}{},
 		}
 		m.run = run
 		if k.runs == nil {
@@ -151,20 +155,55 @@ func (run *keyRun) started() {
 	}
 }
 
-// leave ends one future's share, once. The last one ends the run.
-func (run *keyRun) leave(flag *atomic.Bool, cause error) {
-	if !flag.CompareAndSwap(false, true) {
-		return
-	}
-	run.table.mu.Lock()
-	run.refs--
-	last := run.refs == 0
-	if last {
-		run.forgetLocked()
-	}
-	run.table.mu.Unlock()
-	if last && !run.core.Settled() {
+// cancel ends one future's share, once. The last one ends the run.
+func (run *keyRun) cancel(flag *atomic.Bool, cause error) {
+	if run.leave(flag, cause) && !run.core.Settled() {
 		cancelWith(run.core, cause)
+	}
+}
+
+// release ends one future's share, once. The last one lets the value go, when it is there.
+func (run *keyRun) release(flag *atomic.Bool) {
+	if run.leave(flag, nil) {
+		run.drop()
+	}
+}
+
+// leave is true for the last to go, with which the key is free. cause is not nil if
+// the run is to end with it.
+func (run *keyRun) leave(flag *atomic.Bool, cause error) (last bool) {
+	run.table.mu.Lock()
+	defer run.table.mu.Unlock()
+	if !flag.CompareAndSwap(false, true) {
+		return false
+	}
+	run.refs--
+	if run.refs > 0 {
+		return false
+	}
+	run.end = cause
+	run.forgetLocked()
+	return true
+}
+
+// look has the futures notice it if their ctxs have ended, and ends the run if that was
+// the last of them, since whoever has noticed before may not have come to it yet.
+func (run *keyRun) look() {
+	run.table.mu.Lock()
+	cores := slices.Collect(maps.Keys(run.unmade))
+	run.table.mu.Unlock()
+	var w cell.Wave
+	for _, c := range cores {
+		if c.Ended() {
+			c.Owner.Cancelled(cell.Pending, c.Scope.Cause(), &w)
+		}
+	}
+	w.Run()
+	run.table.mu.Lock()
+	end := run.end
+	run.table.mu.Unlock()
+	if end != nil {
+		cancelWith(run.core, end)
 	}
 }
 
@@ -235,7 +274,10 @@ func (ref *keyRef[R]) Cancelled(_ cell.State, cause error, _ *cell.Wave) {
 		return
 	}
 	ref.unwire()
-	ref.run.leave(ref.gone, cause)
+	if cause == nil { // of Cancel(nil)
+		cause = context.Canceled
+	}
+	ref.run.cancel(ref.gone, cause)
 }
 
 func (ref *keyRef[R]) Key() string { return ref.key }
@@ -249,6 +291,6 @@ func (ref *keyRef[R]) Why() string {
 
 func (ref *keyRef[R]) Released() {
 	if ref.run != nil {
-		ref.run.leave(ref.gone, futures.ErrReleased)
+		ref.run.release(ref.gone)
 	}
 }

@@ -34,7 +34,7 @@ func Map[A, R any](ctx context.Context, ex Executor, fn func(context.Context, A)
 	j.core = &j.sheet.Core
 	j.base = attach(ctx, ex, j.core, j)
 	j.more = newMore(j.core, functionOf(fn))
-	j.more.special = true
+	j.more.special, j.more.whole = true, true
 	o, err := gather(opts, "Map", forMap)
 	if o != nil {
 		j.more.opts = o

@@ -18,6 +18,7 @@ type mapTask[A, R any] struct {
 // startTasks submits a task for each item. It returns when they have all found room.
 func (j *mapJob[A, R]) startTasks(ctx context.Context) {
 	tasks := make([]mapTask[A, R], len(j.items))
+	j.left.Store(int64(len(tasks)))
 	for i := range tasks {
 		t := &tasks[i]
 		t.job, t.i, t.fn, t.arg = j, i, j.fn, j.items[i]
@@ -26,22 +27,32 @@ func (j *mapJob[A, R]) startTasks(ctx context.Context) {
 		m := t.special()
 		m.hidden, m.opts = true, j.more.opts
 		t.hook.Do = t
-		if !c.AddHook(&t.hook) { // ctx has ended
-			defer t.Fire(nil, nil)
+		if j.isStopped() || j.core.Settled() { // what follows is nobody else's yet
+			t.withdraw()
+		} else {
+			j.base.submit(ctx, t, m, nil, nil)
+		}
+		if !c.AddHook(&t.hook) {
+			var w cell.Wave
+			t.Fire(nil, &w)
+			w.Run()
+		}
+		j.mu.Lock()
+		j.tasks = tasks[:i+1]
+		stopped := j.stopped
+		j.mu.Unlock()
+		if err := j.core.Err(); err != nil && j.core.State() == cell.Cancelled {
+			cancelWith(c, err) // it may run
+		} else if stopped || j.core.Settled() {
+			t.withdraw()
 		}
 	}
-	j.left.Store(int64(len(tasks)))
+}
+
+func (j *mapJob[A, R]) isStopped() bool {
 	j.mu.Lock()
-	j.tasks = tasks
-	j.mu.Unlock()
-	if j.core.Settled() {
-		j.stop()
-	}
-	for i := range tasks {
-		if t := &tasks[i]; !t.core().Settled() {
-			j.base.submit(ctx, t, t.more(), nil, nil)
-		}
-	}
+	defer j.mu.Unlock()
+	return j.stopped
 }
 
 // Run shows the batch as running, and runs the item.

@@ -29,6 +29,7 @@ type more struct {
 	arg     []byte       // encoded, in strict mode and far
 	ready   func()       // what to do when the inputs are done, if not to queue it
 	hidden  bool         // the run behind a key: no task of its own to the outside
+	whole   bool         // a Map, whose chunks are told to an observer, not it
 	run     *keyRun      // that it is the run of, if any
 
 	watch     cell.Watch   // of the ctx: the cancellation is known at once

@@ -56,12 +56,15 @@ func (o *Observer) function(kind eventKind) func(Event) {
 
 // observe tells the Observer, if there is one, about a task.
 func (b *Base) observe(kind eventKind, m *more, err error) {
-	if b.cfg.Observer == nil || m.hidden && kind == eventSubmitted {
+	if b.cfg.Observer == nil || m.hidden && m.run == nil && kind == eventSubmitted {
 		return
 	}
 	info := m.info()
 	e := Event{
-		ID: info.ID, Key: info.Key, Name: info.Name, Items: 1, State: futures.State(m.core.State()), Err: err,
+		ID: info.ID, Key: info.Key, Name: info.Name, Items: 1, Err: err,
+	}
+	if kind == eventFinished { // a look at the state before that might be its end
+		e.State = futures.State(m.core.State())
 	}
 	if kind != eventSubmitted {
 		e.Worker, e.Attempt, e.Slot = info.Worker, info.Attempt, m.core.Slot()

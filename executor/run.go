@@ -20,6 +20,9 @@ func runAttempt(t work, c *cell.Core, m *more, r *pool.Runner) {
 	if r != nil {
 		slot = r.SlotID()
 	}
+	if m.run != nil {
+		m.run.look()
+	}
 	if !c.Start(slot) {
 		return
 	}
@@ -194,7 +197,9 @@ func (m *more) settled() {
 	m.watch.Stop()
 	m.base.leaveRoom(m)
 	m.cleanUp()
-	m.base.observe(eventFinished, m, m.core.Err())
+	if !m.whole {
+		m.base.observe(eventFinished, m, m.core.Err())
+	}
 }
 
 // cleanUp takes a task that has an outcome out of wherever it waits, and lets go of

@@ -75,10 +75,10 @@ func (b *Base) stats(p *pool.Pool) Stats {
 		Retried:   b.retried.Load(),
 		Lost:      b.lost.Load(),
 		Abandoned: b.abandoned.Load(),
-		Waiting:   int64(p.Lending()),
 		Running:   b.groupRunning.Load(),
 	}
 	s.Submitted = b.submitted.Load() + p.Fresh() // last, so that it is never less than what became of it
+	s.Waiting = waiting(p.Lenders())
 	s.Running += active(running)
 	s.Running = max(0, s.Running-s.Waiting)
 	s.Pending = max(0, s.Submitted-s.Running-s.Waiting-s.Finished-s.Failed-s.Cancelled)
@@ -92,17 +92,37 @@ func (b *Base) stats(p *pool.Pool) Stats {
 // may still be.
 func active(tasks []pool.Task) (n int64) {
 	spans := map[*pool.Span]bool{}
+	calls := map[*cell.Core]bool{} // a task of a slab may be there by itself, too
 	for _, t := range tasks {
 		switch t := t.(type) {
 		case *Call:
-			if t.core().State() == cell.Running {
-				n++
-			}
+			calls[t.core()] = true
 		case *pool.Span:
-			if !spans[t] {
-				spans[t] = true
-				n += int64(t.Body().(interface{ active() int }).active())
+			if spans[t] {
+				continue
 			}
+			spans[t] = true
+			switch body := t.Body().(type) {
+			case interface{ active() int }:
+				n += int64(body.active())
+			case interface{ each(func(*cell.Core)) }:
+				body.each(func(c *cell.Core) { calls[c] = true })
+			}
+		}
+	}
+	for c := range calls {
+		if c.State() == cell.Running {
+			n++
+		}
+	}
+	return n
+}
+
+// waiting counts those that have lent their slots and were not cancelled meanwhile.
+func waiting(lending []pool.Task) (n int64) {
+	for _, t := range lending {
+		if c, ok := t.(*Call); !ok || c.core().State() == cell.Running {
+			n++
 		}
 	}
 	return n

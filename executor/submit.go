@@ -144,7 +144,7 @@ func (b *Base) submit(ctx context.Context, w work, m *more, err error, inputs []
 	case err == nil && b.travels():
 		err = w.pack(m)
 	}
-	if err == nil && !m.hidden {
+	if err == nil && m.run == nil {
 		err = b.enterRoom(ctx, m)
 	}
 	if err != nil {

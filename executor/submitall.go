@@ -84,12 +84,9 @@ func (s *slab[A, R]) cancel(cause error) {
 	}
 }
 
-// active is how many of the tasks run.
-func (s *slab[A, R]) active() (n int) {
+// each visits the tasks.
+func (s *slab[A, R]) each(visit func(*cell.Core)) {
 	for i := range s.tasks {
-		if s.tasks[i].core().State() == cell.Running {
-			n++
-		}
+		visit(s.tasks[i].core())
 	}
-	return n
 }

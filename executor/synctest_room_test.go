@@ -183,6 +183,9 @@ func TestManyBlockItemByItem(t *testing.T) {
 			return futures.All(SubmitAll(ctx, ex, sleepDeaf, costs)...)
 		},
 		"Map": func(ctx context.Context, ex *Local) futures.Waiter { return Map(ctx, ex, sleepDeaf, costs) },
+		"Map of tasks": func(ctx context.Context, ex *Local) futures.Waiter {
+			return Map(ctx, ex, sleepDeaf, costs, WithRetries(1))
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, Config{Threads: 1, MaxPending: 2}, func(s *scene) {

@@ -119,6 +119,17 @@ func (p *Pool) Lending() int {
 	return len(p.lending)
 }
 
+// Lenders are those tasks.
+func (p *Pool) Lenders() []Task {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var list []Task
+	for r := range p.lending {
+		list = append(list, r.held)
+	}
+	return list
+}
+
 // Fresh is how many tasks, and items of spans, were pushed as new.
 func (p *Pool) Fresh() int64 {
 	p.mu.Lock()
