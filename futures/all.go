@@ -97,7 +97,7 @@ type join[A, B any] struct {
 }
 
 func (j *join[A, B]) arrived(w *cell.Wave) {
-	if j.left.Add(-1) == 0 && j.cell.OpenWith(j.val, w) {
+	if j.left.Add(-1) == 0 && j.cell.OpenFrom(&j.val, w) {
 		j.val = Pair[A, B]{} // the value is the cell's to drop
 	}
 }

@@ -92,11 +92,14 @@ func (c *Cell[T]) drop() {
 }
 
 // OpenWith finishes a Pending cell with v. w goes on with it.
-func (c *Cell[T]) OpenWith(v T, w *Wave) bool {
+func (c *Cell[T]) OpenWith(v T, w *Wave) bool { return c.OpenFrom(&v, w) }
+
+// OpenFrom is OpenWith of *v, which is not read if somebody else has settled c.
+func (c *Cell[T]) OpenFrom(v *T, w *Wave) bool {
 	if !c.Claim() {
 		return false
 	}
-	c.Set(v)
+	c.Set(*v)
 	if c.FinishClaimed() {
 		w.push(c.detach(nil))
 	}
