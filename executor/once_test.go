@@ -3,8 +3,10 @@ package executor_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 	"testing"
+	"weak"
 
 	"github.com/stretchr/testify/require"
 
@@ -173,4 +175,36 @@ func TestMapOfTasksRace(t *testing.T) {
 	for range 20 {
 		require.ErrorIs(t, executor.Map(t.Context(), ex, toyDouble, items, executor.WithRetries(0)).Wait(t.Context()), errStrictKnown)
 	}
+}
+
+// A task that is cancelled as it starts lets its input go like any other.
+func TestCancelAtTheStartLetsTheInputGo(t *testing.T) {
+	type load [1 << 10]byte
+	l := newLocal(t, executor.Config{Threads: 2})
+	size := func(_ context.Context, v *load) (int, error) { return len(v), nil }
+	var held []*futures.Future[int]
+	var values []weak.Pointer[load]
+	for range 5000 {
+		v := new(load)
+		values = append(values, weak.Make(v))
+		in := futures.Value(v)
+		f := executor.Then(context.Background(), l, size, in)
+		in.Release()
+		for range len(held) % 100 {
+			_ = f.Key() // a moment, up to what it takes to start
+		}
+		f.Cancel(nil)
+		held = append(held, f)
+	}
+	require.NoError(t, l.Shutdown(t.Context()))
+	runtime.GC()
+	runtime.GC()
+	kept := 0
+	for _, w := range values {
+		if w.Value() != nil {
+			kept++
+		}
+	}
+	require.Zero(t, kept, "inputs of tasks that are over")
+	runtime.KeepAlive(held)
 }

@@ -34,9 +34,8 @@ func runAttempt(t work, c *cell.Core, m *more, r *pool.Runner) {
 		a.init(c, a, hostOf(c.Scope))
 	}
 	a.info, a.runner = m.info, r
-	if !m.begin(a) { // cancelled in between
-		a.returned(r)
-		m.base.abandoned.Add(-1)
+	if !m.begin(a) { // cancelled in between, by who may have taken a for running
+		attemptDone(t, c, m, a, r, nil)
 		return
 	}
 	if m.base.cfg.Strict || !m.base.near {
