@@ -190,7 +190,7 @@ func oddContexts(t *testing.T, ex executor.Executor) {
 			require.ErrorIs(t, failure(t, f, futures.Cancelled), context.Canceled, name)
 		}
 	}
-	for _, ctx := range []context.Context{context.Background(), context.TODO(), listed{context.Background(), nil}} {
+	for _, ctx := range []context.Context{context.Background(), listed{context.Background(), nil}} {
 		require.Equal(t, 3, result(t, executor.Submit(ctx, ex, echo, 3)))
 	}
 }

@@ -59,6 +59,7 @@ func Run(t *testing.T, open func(t *testing.T) executor.Executor) {
 	seqCases(t, open)
 	dataCases(t, open)
 	errorCases(t, open)
+	refuseCases(t, open)
 }
 
 // An opener makes a new executor for a case, and cleans up after it.
