@@ -68,8 +68,8 @@ func toyFib(ctx context.Context, n int) (int, error) {
 		return n, nil
 	}
 	ex, _ := executor.FromContext(ctx)
-	a := executor.Submit(ctx, ex, toyFib, n-1, special)
-	b := executor.Submit(ctx, ex, toyFib, n-2, special)
+	a := executor.Submit(ctx, ex, toyFib, n-1)
+	b := executor.Submit(ctx, ex, toyFib, n-2)
 	both, err := futures.Gather(ctx, a, b)
 	if err != nil {
 		return 0, err
@@ -92,27 +92,23 @@ func init() {
 	executor.Register(toyDouble)
 }
 
-// special makes a task no plain one. Plain ones need a *pool.Runner, which only the
-// local executor has.
-var special = executor.WithPriority(0)
-
 func TestToySubmit(t *testing.T) {
 	ex := newToy(t, 2, executor.Config{})
-	v, err := executor.Submit(t.Context(), ex, toyDouble, 4, special).Result(t.Context())
+	v, err := executor.Submit(t.Context(), ex, toyDouble, 4).Result(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, 8, v)
-	f := executor.Submit(t.Context(), ex, toyDouble, 13, special)
+	f := executor.Submit(t.Context(), ex, toyDouble, 13)
 	require.Same(t, errStrictKnown, f.Wait(t.Context()))
-	failed(t, executor.Submit(t.Context(), ex, strictUnregistered, 1, special), executor.ErrNotRegistered)
+	failed(t, executor.Submit(t.Context(), ex, strictUnregistered, 1), executor.ErrNotRegistered)
 	failed(t, executor.Submit(t.Context(), ex, toyDouble, 1, executor.WithRetries(-1)), executor.ErrConfig)
 
 	var panicked *futures.PanicError
-	err = executor.Submit(t.Context(), ex, toyLeaves, "panic", special).Wait(t.Context())
+	err = executor.Submit(t.Context(), ex, toyLeaves, "panic").Wait(t.Context())
 	require.ErrorAs(t, err, &panicked)
 	require.ErrorIs(t, err, errStrictKnown)
 	require.Contains(t, string(panicked.Stack), "toyLeaves")
 	require.NotContains(t, string(panicked.Stack), "runAttempt")
-	failed(t, executor.Submit(t.Context(), ex, toyLeaves, "goexit", special), futures.ErrGoexit)
+	failed(t, executor.Submit(t.Context(), ex, toyLeaves, "goexit"), futures.ErrGoexit)
 }
 
 func TestToyInputs(t *testing.T) {
@@ -141,7 +137,7 @@ func TestToyMany(t *testing.T) {
 	}
 	want[13] = 0
 
-	fs := executor.SubmitAll(t.Context(), ex, toyDouble, items, special)
+	fs := executor.SubmitAll(t.Context(), ex, toyDouble, items)
 	for i, o := range futures.Settle(t.Context(), fs...) {
 		require.Equal(t, want[i], o.Value)
 	}
@@ -155,13 +151,13 @@ func TestToyMany(t *testing.T) {
 	require.Equal(t, futures.Finished, b.State())
 
 	i := 0
-	for v, err := range executor.MapSeq(t.Context(), ex, toyDouble, slices.Values(items), executor.WithKeepGoing(), special) {
+	for v, err := range executor.MapSeq(t.Context(), ex, toyDouble, slices.Values(items), executor.WithKeepGoing()) {
 		require.Equal(t, want[i], v)
 		require.Equal(t, i == 13, err != nil)
 		i++
 	}
 	var got []int
-	for v := range executor.MapSeq(t.Context(), ex, toyDouble, slices.Values(items), executor.WithUnordered(), executor.WithKeepGoing(), special) {
+	for v := range executor.MapSeq(t.Context(), ex, toyDouble, slices.Values(items), executor.WithUnordered(), executor.WithKeepGoing()) {
 		got = append(got, v)
 	}
 	require.ElementsMatch(t, want, got)
@@ -214,12 +210,12 @@ func TestToyCancel(t *testing.T) {
 	ex := newToy(t, 1, executor.Config{})
 	gate := toyGate(t) // which stays closed
 	ctx, end := context.WithCancelCause(t.Context())
-	running := executor.Submit(ctx, ex, toyWait, gate, special)
+	running := executor.Submit(ctx, ex, toyWait, gate)
 	for running.State() != futures.Running {
 		runtime.Gosched()
 	}
-	pending := executor.Submit(t.Context(), ex, toyLeaves, "", special)
-	next := executor.Submit(t.Context(), ex, toyLeaves, "next", special)
+	pending := executor.Submit(t.Context(), ex, toyLeaves, "")
+	next := executor.Submit(t.Context(), ex, toyLeaves, "next")
 	then := executor.Then(t.Context(), ex, toyLeaves, pending)
 	require.True(t, pending.Cancel(io.EOF))
 	require.Equal(t, futures.Cancelled, then.State())
@@ -235,7 +231,7 @@ func TestToyCancel(t *testing.T) {
 func TestToyLendsSlots(t *testing.T) {
 	for _, slots := range []int{1, 2, 5} {
 		ex := newToy(t, slots, executor.Config{})
-		v, err := executor.Submit(t.Context(), ex, toyFib, 12, special).Result(t.Context())
+		v, err := executor.Submit(t.Context(), ex, toyFib, 12).Result(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, 144, v)
 	}
@@ -244,14 +240,14 @@ func TestToyLendsSlots(t *testing.T) {
 func TestToyRoom(t *testing.T) {
 	ex := newToy(t, 1, executor.Config{MaxPending: 1})
 	gate := toyGate(t)
-	a := executor.Submit(t.Context(), ex, toyWait, gate, special)
+	a := executor.Submit(t.Context(), ex, toyWait, gate)
 	for a.State() != futures.Running {
 		runtime.Gosched()
 	}
-	b := executor.Submit(t.Context(), ex, toyWait, gate, special)
+	b := executor.Submit(t.Context(), ex, toyWait, gate)
 	failed(t, executor.Submit(t.Context(), ex, toyWait, gate, executor.WithNoWait()), executor.ErrFull)
 	time.AfterFunc(time.Millisecond, func() { toyOpen(gate) })
-	c := executor.Submit(t.Context(), ex, toyWait, gate, special) // blocks until b has started
+	c := executor.Submit(t.Context(), ex, toyWait, gate) // blocks until b has started
 	require.NotEqual(t, futures.Pending, b.State())
 	require.NoError(t, c.Wait(t.Context()))
 }
