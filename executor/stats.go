@@ -121,7 +121,15 @@ func active(tasks []pool.Task) (n int64) {
 // waiting counts those that have lent their slots and were not cancelled meanwhile.
 func waiting(lending []pool.Task) (n int64) {
 	for _, t := range lending {
-		if c, ok := t.(*Call); !ok || c.core().State() == cell.Running {
+		over := false
+		switch t := t.(type) {
+		case *Call:
+			over = t.core().State() != cell.Running
+		case *pool.Span:
+			body, ok := t.Body().(interface{ active() int })
+			over = ok && body.active() == 0
+		}
+		if !over {
 			n++
 		}
 	}

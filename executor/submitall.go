@@ -77,6 +77,9 @@ func (s *slab[A, R]) Broke(r *pool.Runner, at int, recovered any, stack []byte) 
 	s.tasks[at].broke(r, recovered, stack)
 }
 
+// Item is task i, for who asks which one lent its slot.
+func (s *slab[A, R]) Item(i int) pool.Task { return (*Call)(s.tasks[i].core()) }
+
 // cancel is Close's.
 func (s *slab[A, R]) cancel(cause error) {
 	for i := range s.tasks {

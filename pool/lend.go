@@ -14,6 +14,11 @@ func (r *Runner) Lend(t Task) {
 		return
 	}
 	r.held = r.currentLocked()
+	if r.span != nil {
+		if body, ok := r.span.body.(interface{ Item(i int) Task }); ok {
+			r.held = body.Item(r.At)
+		}
+	}
 	r.flushLocked()
 	id := r.slot
 	r.slot = -1

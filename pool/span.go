@@ -39,7 +39,8 @@ type Span struct {
 
 type items struct{ lo, hi int }
 
-// A Body is what a Span does.
+// A Body is what a Span does. One whose items are Tasks in their own right may have a
+// method Item(i int) Task, so that Running and Lenders can say which one waits.
 type Body interface {
 	// Do runs items lo to hi-1 in order, setting r.At to each before it
 	// starts, and returns after the first for which r.Signal is not 0, or all.
