@@ -237,12 +237,13 @@ func (s *Span) giveBackLocked(r *Runner) {
 	}
 }
 
-// putBack gives back what r has taken into its own hands from item next on.
+// putBack gives back what r has taken into its own hands from item next on. In a span
+// that was stopped there is nothing to go on with: what comes after those items may not
+// be run either, or they would be reported with it.
 func (s *Span) putBack(r *Runner, next int) {
-	if s.stopped.Load() {
-		return
+	if !s.stopped.Load() {
+		r.win.untake(uint32(next - r.base))
 	}
-	r.win.untake(uint32(next - r.base))
 	if s.stopped.Load() { // and Stop may not have seen it
 		r.win.take(math.MaxUint32)
 	}

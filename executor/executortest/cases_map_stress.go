@@ -91,7 +91,7 @@ func requireModel(t *testing.T, b *futures.Batch[int], items []step, keep, cance
 		switch items[i].Do {
 		case "":
 			require.NoError(t, o.Err)
-			require.Equal(t, answer(i), o.Value)
+			require.Equal(t, answer(i), o.Value, "item %d of %d, keep %v, cancelled %v, batch %v", i, len(items), keep, cancelled, b)
 			continue
 		case fails:
 			require.ErrorIs(t, o.Err, errStep)
