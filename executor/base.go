@@ -15,6 +15,7 @@ type Base struct {
 	worker  string // what tasks are told of where they run
 	near    bool   // functions run in this process, on arguments as they are
 	fussy   bool   // no task is plain
+	remote  bool   // the backend is a Store: what runs there is not this process's to count
 
 	recent atomic.Pointer[scope] // the one of the last Submit. One ctx, at most, is kept by it
 	plans  atomic.Pointer[plan]  // the last argument type that was looked at
@@ -48,6 +49,7 @@ func NewBase(cfg Config, backend Backend) *Base {
 	b := &Base{}
 	b.init(cfg, backend)
 	b.fussy = true // its calls are run by an attempt, which asks for no slot
+	_, b.remote = backend.(Store)
 	return b
 }
 

@@ -229,6 +229,17 @@ func (ref *keyRef[R]) Fire(_ *cell.Hook, w *cell.Wave) {
 		c.Cancel(err, err, w)
 	case err != nil:
 		c.Fail(err, w)
+	case ref.from.Away():
+		c.Start(0)
+		ref.base.finished.Add(1)
+		won, fire := c.FinishAway()
+		if !won {
+			ref.base.finished.Add(-1)
+		}
+		if fire {
+			c.Fire()
+		}
+		c.Finished()
 	default:
 		v, _ := ref.from.GetPinned()
 		c.Start(0)
@@ -281,6 +292,18 @@ func (ref *keyRef[R]) Cancelled(_ cell.State, cause error, _ *cell.Wave) {
 }
 
 func (ref *keyRef[R]) Key() string { return ref.key }
+
+// Fetch brings the run's value home, and Source is where it is.
+func (ref *keyRef[R]) Fetch(ctx context.Context) error {
+	if err := ref.from.Bring(ctx); err != nil {
+		return err
+	}
+	v, _ := ref.from.GetPinned()
+	futures.CellOf(&ref.Future).Arrive(v)
+	return nil
+}
+
+func (ref *keyRef[R]) Source() cell.Source { return ref.from.Source() }
 
 func (ref *keyRef[R]) Why() string {
 	if ref.run == nil {

@@ -159,9 +159,9 @@ func (l *Local) refuse(ctx context.Context, what string) error {
 }
 
 // waitIdle waits until nothing runs, is queued, or waits to be.
-func (b *Base) waitIdle(ctx context.Context, p *pool.Pool) error {
-	b.idlers.Add(1)
-	defer b.idlers.Add(-1)
+func (b *Base) waitIdle(ctx context.Context, p *pool.Pool) error { return b.WaitIdle(ctx, p.Idle) }
+
+func (b *Base) waitUntil(ctx context.Context, isIdle func() bool) error {
 	for {
 		b.mu.Lock()
 		if b.changed == nil {
@@ -170,7 +170,7 @@ func (b *Base) waitIdle(ctx context.Context, p *pool.Pool) error {
 		changed := b.changed
 		idle := b.heldN == 0 && len(b.groups) == 0
 		b.mu.Unlock()
-		if idle && p.Idle() {
+		if idle && isIdle() {
 			return nil
 		}
 		select {
@@ -246,11 +246,11 @@ func (l localBackend) pushSpan(s *pool.Span, prio, fresh int) bool {
 	return l.pool.PushSpan(s, prio, fresh)
 }
 
-// position is how many tasks are queued before c, or -1.
-func (l localBackend) position(c *cell.Core) int {
+// Position is how many tasks are queued before c, or -1.
+func (l localBackend) Position(c *Call) int {
 	n := 0
 	for _, t := range l.pool.Queued() {
-		if t == pool.Task((*Call)(c)) {
+		if t == pool.Task(c) {
 			return n
 		}
 		if !t.Dead() {

@@ -216,6 +216,9 @@ func (s *stream[A, R]) nextReady(wait bool) (*seqTask[A, R], bool) {
 }
 
 // Fire makes an item ready, in an unordered stream.
+// home says that the results of a MapSeq are wanted here.
+func (t *seqTask[A, R]) home() bool { return true }
+
 func (t *seqTask[A, R]) Fire(_ *cell.Hook, w *cell.Wave) {
 	s := t.of
 	s.mu.Lock()

@@ -79,6 +79,9 @@ func (t *mapTask[A, R]) Fire(*cell.Hook, *cell.Wave) {
 	}
 }
 
+// home says that the results of a Map are wanted here.
+func (t *mapTask[A, R]) home() bool { return true }
+
 func (t *mapTask[A, R]) needs(c *cell.Core) bool { return t.job.needs(c) }
 
 // withdraw cancels the item if it has not started.

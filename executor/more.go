@@ -32,6 +32,11 @@ type more struct {
 	whole   bool         // a Map, whose chunks are told to an observer, not it
 	run     *keyRun      // that it is the run of, if any
 
+	tag    any                    // the backend's
+	stored any                    // what the backend knows the value by, that stays there
+	where  atomic.Pointer[string] // the worker that runs it, or ran it last; nil near
+	gone   atomic.Bool            // counts as abandoned, elsewhere
+
 	watch     cell.Watch   // of the ctx: the cancellation is known at once
 	admitted  atomic.Bool  // counts against MaxPending
 	missing   atomic.Int32 // inputs that are not done, and one while they are listed
@@ -90,8 +95,12 @@ func (m *more) name() string {
 }
 
 func (m *more) info() TaskInfo {
+	worker := m.base.worker
+	if w := m.where.Load(); w != nil {
+		worker = *w
+	}
 	return TaskInfo{
-		ID: m.ID(), Key: m.opts.key, Name: m.name(), Worker: m.base.worker,
+		ID: m.ID(), Key: m.opts.key, Name: m.name(), Worker: worker,
 		Attempt: max(1, int(m.attempt.Load())),
 	}
 }

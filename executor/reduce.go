@@ -80,6 +80,9 @@ func newNode[T any](ctx context.Context, ex Executor, fn func(context.Context, [
 func (t *nodeTask[T]) invoke(ctx context.Context) error {
 	t.arg = nil
 	for _, c := range t.in {
+		if err := c.Bring(ctx); err != nil {
+			return err
+		}
 		v, _ := c.GetPinned()
 		t.arg = append(t.arg, v)
 	}

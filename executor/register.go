@@ -47,6 +47,11 @@ func Register[A, R any](fn func(context.Context, A) (R, error), opts ...Option) 
 	}
 	f.print = codec.FuncFingerprint(f.id.arg, f.id.result)
 	f.invoke = func(ctx context.Context, arg []byte) ([]byte, error) { return invokeEncoded(ctx, fn, arg) }
+	f.host = func() hosted {
+		t := &hostedTask[A, R]{}
+		t.fn = fn
+		return t
+	}
 	enlist(f)
 	return fn
 }

@@ -2,9 +2,12 @@ package executor
 
 import (
 	"context"
+	"fmt"
+	"reflect"
 
 	"github.com/nearfar/nearfar/futures"
 	"github.com/nearfar/nearfar/internal/cell"
+	"github.com/nearfar/nearfar/internal/codec"
 )
 
 // Scatter puts a value where tasks run, and returns a future of it for their arguments:
@@ -22,6 +25,8 @@ func Scatter[T any](ctx context.Context, ex Executor, v T, opts ...Option) (*fut
 		return nil, ErrClosed
 	case err != nil:
 		return nil, err
+	case b.remote:
+		return scatterFar(ctx, b, &v, o)
 	case b.travels():
 		if err := throughCodec(b, &v); err != nil {
 			return nil, err
@@ -38,7 +43,9 @@ func Scatter[T any](ctx context.Context, ex Executor, v T, opts ...Option) (*fut
 // scattered is a future of a value that no task made.
 type scattered[T any] struct {
 	futures.Future[T]
-	key string
+	key    string
+	base   *Base
+	stored any // what the backend knows it by, if it is elsewhere
 }
 
 func (s *scattered[T]) Run(any)                                 {}
@@ -47,6 +54,96 @@ func (s *scattered[T]) Cancelled(cell.State, error, *cell.Wave) {}
 func (s *scattered[T]) Key() string                             { return s.key }
 func (s *scattered[T]) Why() string                             { return "" }
 func (s *scattered[T]) Released()                               {}
+
+// A Scatterer is a Store that takes values.
+type Scatterer interface {
+	// Scatter puts an encoded value on one of the workers named, or any if none
+	// is, or on all of them. It blocks.
+	Scatter(ctx context.Context, data []byte, workers []string, all bool) (stored any, err error)
+}
+
+func scatterFar[T any](ctx context.Context, b *Base, v *T, o *options) (*futures.Future[T], error) {
+	if err := codec.TypeFor[T]().Err(); err != nil {
+		return nil, fmt.Errorf("%w: the value of Scatter: %w", ErrNotEncodable, err)
+	}
+	if codec.TypeFor[T]().HasReferences() {
+		return nil, fmt.Errorf("%w: the value of Scatter holds futures; submit them in an argument", ErrNotEncodable)
+	}
+	data, err := encode(b, "value", &function{registered: "Scatter"}, v)
+	if err != nil {
+		return nil, err
+	}
+	to, ok := b.backend.(Scatterer)
+	if !ok {
+		return nil, fmt.Errorf("%w: the backend takes no scattered values", ErrConfig)
+	}
+	stored, err := to.Scatter(ctx, data, o.workers, o.has(givenBroadcast))
+	if err != nil {
+		return nil, err
+	}
+	s := &scattered[T]{key: o.key, base: b, stored: stored}
+	c := futures.CellOf(&s.Future)
+	c.Owner = s
+	dropWhenCollected(s, b, stored)
+	var w cell.Wave
+	c.OpenAway(&w)
+	return &s.Future, nil
+}
+
+// Fetch brings the value home.
+func (s *scattered[T]) Fetch(ctx context.Context) error {
+	v, err := s.base.load(ctx, Source{Stored: s.stored}, reflect.TypeFor[T]())
+	if err != nil {
+		return err
+	}
+	futures.CellOf(&s.Future).Arrive(v.Interface().(T))
+	return nil
+}
+
+// Source is where the value is.
+func (s *scattered[T]) Source() cell.Source { return cell.Source{Stored: &storedAt{s.base, s.stored}} }
+
+// Dropped lets it go there.
+func (s *scattered[T]) Dropped() {
+	if s.stored != nil {
+		s.base.backend.(Store).Drop(s.stored)
+	}
+}
+
+// A Caller is a backend that can call a function in each of its processes at once.
+type Caller interface {
+	CallAll(ctx context.Context, function string, arg []byte) (map[string]Called, error)
+}
+
+// Called is what came of it in one of them.
+type Called struct {
+	Data []byte
+	Err  error
+}
+
+func callAll[A, R any](ctx context.Context, b *Base, fn func(context.Context, A) (R, error), arg A) (map[string]futures.Outcome[R], error) {
+	f := functionOf(fn)
+	if err := canTravel[A, R](f); err != nil {
+		return nil, err
+	}
+	data, err := encode(b, "argument", f, &arg)
+	if err != nil {
+		return nil, err
+	}
+	all, err := b.backend.(Caller).CallAll(ctx, f.registered, data)
+	if err != nil {
+		return nil, err
+	}
+	outs := make(map[string]futures.Outcome[R], len(all))
+	for name, called := range all {
+		o := futures.Outcome[R]{Err: called.Err}
+		if o.Err == nil {
+			o.Err = decodeWith(b, called.Data, &o.Value, nil)
+		}
+		outs[name] = o
+	}
+	return outs, nil
+}
 
 // RunOnAll calls fn(ctx, arg) once in each worker process, at once and outside the
 // slots, on busy ones too, and returns the outcomes by the workers' names. Near that is
@@ -60,6 +157,12 @@ func RunOnAll[A, R any](ctx context.Context, ex Executor, fn func(context.Contex
 	b := ex.Backend().Base()
 	if err := ctx.Err(); err != nil {
 		return nil, cell.ContextError(ctx)
+	}
+	if _, ok := b.backend.(Caller); ok {
+		if b.closed.Load() {
+			return nil, ErrClosed
+		}
+		return callAll(ctx, b, fn, arg)
 	}
 	g, gctx := NewGroup(ctx, ex) // counted, found by Close, and safe from panics
 	defer g.cancel(nil)

@@ -136,6 +136,9 @@ func waiting(lending []pool.Task) (n int64) {
 	return n
 }
 
+// A Queue is a backend that can say how many calls are queued before one, or -1.
+type Queue interface{ Position(c *Call) int }
+
 // why says what a task waits for that has not ended.
 func why(c *cell.Core, m *more) string {
 	b := hostOf(c.Scope).base
@@ -150,8 +153,8 @@ func why(c *cell.Core, m *more) string {
 	if c.State() != cell.Pending {
 		return ""
 	}
-	if q, ok := b.backend.(interface{ position(*cell.Core) int }); ok {
-		if n := q.position(c); n >= 0 {
+	if q, ok := b.backend.(Queue); ok {
+		if n := q.Position((*Call)(c)); n >= 0 {
 			return fmt.Sprintf("behind %d", n)
 		}
 	}

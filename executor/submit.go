@@ -70,6 +70,9 @@ type thenTask[A, R any] struct {
 }
 
 func (t *thenTask[A, R]) invoke(ctx context.Context) error {
+	if err := t.in.Bring(ctx); err != nil {
+		return err
+	}
 	t.arg, _ = t.in.GetPinned()
 	return t.task.invoke(ctx)
 }

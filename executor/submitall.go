@@ -20,8 +20,14 @@ func SubmitAll[A, R any](ctx context.Context, ex Executor, fn func(context.Conte
 	if len(args) == 0 {
 		return fs
 	}
-	slab := &slab[A, R]{tasks: make([]task[A, R], len(args))}
 	b := ex.Backend().Base()
+	if b.remote { // what stays on a worker hangs on a future of its own
+		for i := range args {
+			fs[i] = Submit(ctx, ex, fn, args[i], opts...)
+		}
+		return fs
+	}
+	slab := &slab[A, R]{tasks: make([]task[A, R], len(args))}
 	scope := b.scopeOf(ctx, ex)
 	for i := range slab.tasks {
 		t := &slab.tasks[i]

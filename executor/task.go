@@ -31,8 +31,12 @@ type work interface {
 	invoke(ctx context.Context) error
 	// pack checks that the task may travel, and encodes its argument into m.
 	pack(m *more) error
-	// finish publishes the value that invoke kept.
+	// finish publishes the value that invoke or deliver kept.
 	finish(r *pool.Runner)
+	// sources are where the argument is, and the values of the futures in it.
+	sources(m *more) (arg Source, refs []Source, err error)
+	// deliver keeps a value that was computed elsewhere.
+	deliver(m *more, data []byte, refs []Source) error
 	// function describes the function.
 	function() *function
 	// broke is called when the function panicked, or left by Goexit.
@@ -238,6 +242,9 @@ func (t *task[A, R]) Settling(from, to cell.State) {
 	}
 	if to == cell.Cancelled && from == cell.Running {
 		b.abandoned.Add(1)
+		if !b.near && b.remote {
+			t.peek().gone.Store(true)
+		}
 	}
 }
 

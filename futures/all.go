@@ -1,7 +1,9 @@
 package futures
 
 import (
+	"context"
 	"fmt"
+	"slices"
 	"sync/atomic"
 
 	"github.com/nearfar/nearfar/internal/cell"
@@ -33,14 +35,54 @@ type all[T any] struct {
 	vals   []T
 	inputs []input[T]
 	left   atomic.Int64
+	away   atomic.Bool // some input's value is elsewhere, and so is this one
 }
 
 func (a *all[T]) arrived(i int, v T, w *cell.Wave) {
 	a.vals[i] = v
-	if a.left.Add(-1) == 0 {
-		if a.cell.OpenWith(a.vals, w) {
-			a.vals, a.inputs = nil, nil // the value is the cell's to drop
+	a.count(w)
+}
+
+func (a *all[T]) isAway(_ int, w *cell.Wave) {
+	a.away.Store(true)
+	a.count(w)
+}
+
+func (a *all[T]) count(w *cell.Wave) {
+	switch {
+	case a.left.Add(-1) != 0:
+	case a.away.Load():
+		a.cell.OpenAway(w)
+	case a.cell.OpenWith(a.vals, w):
+		a.vals, a.inputs = nil, nil // the value is the cell's to drop
+	}
+}
+
+// Fetch brings home what is elsewhere.
+func (a *all[T]) Fetch(ctx context.Context) error {
+	vals := slices.Clone(a.vals)
+	for i := range a.inputs {
+		if err := a.inputs[i].fetch(ctx, &vals[i]); err != nil {
+			return &ItemError{Index: i, Err: err}
 		}
+	}
+	a.cell.Arrive(vals)
+	return nil
+}
+
+// Source is where the values are.
+func (a *all[T]) Source() cell.Source {
+	s := cell.Source{Made: cell.Slice, Parts: make([]cell.Source, len(a.inputs))}
+	for i := range a.inputs {
+		s.Parts[i] = a.inputs[i].source(&a.vals[i])
+	}
+	return s
+}
+
+// Dropped lets go of what is elsewhere.
+func (a *all[T]) Dropped() {
+	for i := range a.inputs {
+		a.inputs[i].let()
 	}
 }
 
@@ -94,12 +136,46 @@ type join[A, B any] struct {
 	first  input[A]
 	second input[B]
 	left   atomic.Int64
+	away   atomic.Bool // an input's value is elsewhere, and so is this one
 }
 
 func (j *join[A, B]) arrived(w *cell.Wave) {
-	if j.left.Add(-1) == 0 && j.cell.OpenFrom(&j.val, w) {
+	switch {
+	case j.left.Add(-1) != 0:
+	case j.away.Load():
+		j.cell.OpenAway(w)
+	case j.cell.OpenFrom(&j.val, w):
 		j.val = Pair[A, B]{} // the value is the cell's to drop
 	}
+}
+
+func (j *join[A, B]) isAway(_ int, w *cell.Wave) {
+	j.away.Store(true)
+	j.arrived(w)
+}
+
+// Fetch brings home what is elsewhere.
+func (j *join[A, B]) Fetch(ctx context.Context) error {
+	val := j.val
+	if err := j.first.fetch(ctx, &val.First); err != nil {
+		return err
+	}
+	if err := j.second.fetch(ctx, &val.Second); err != nil {
+		return err
+	}
+	j.cell.Arrive(val)
+	return nil
+}
+
+// Source is where the values are.
+func (j *join[A, B]) Source() cell.Source {
+	return cell.Source{Made: cell.Struct, Parts: []cell.Source{j.first.source(&j.val.First), j.second.source(&j.val.Second)}}
+}
+
+// Dropped lets go of what is elsewhere.
+func (j *join[A, B]) Dropped() {
+	j.first.let()
+	j.second.let()
 }
 
 func (j *join[A, B]) failed(from *cell.Core, _ int, err error, w *cell.Wave) {
@@ -153,6 +229,7 @@ type input[T any] struct {
 	pinned bool
 	to     interface {
 		arrived(i int, v T, w *cell.Wave)
+		isAway(i int, w *cell.Wave)
 		clear(i int) // what arrived
 		ended() bool // without a value
 		failed(from *cell.Core, i int, err error, w *cell.Wave)
@@ -167,6 +244,7 @@ const (
 	inputTaken   // by Fire, or by drop
 	inputArrived // the value was copied
 	inputCleared // and dropped again
+	inputAway    // the value is elsewhere; the future stays pinned
 )
 
 func (in *input[T]) list() {
@@ -198,6 +276,12 @@ func (in *input[T]) Fire(_ *cell.Hook, w *cell.Wave) {
 	}
 	if err := in.from.Err(); err != nil {
 		in.to.failed(&in.from.Core, in.i, err, w)
+	} else if in.from.Away() {
+		in.step.Store(inputAway)
+		if in.to.isAway(in.i, w); in.to.ended() {
+			in.let()
+		}
+		return
 	} else if v, ok := in.from.GetPinned(); ok {
 		in.to.arrived(in.i, v, w)
 		in.step.Store(inputArrived)
@@ -215,9 +299,37 @@ func (in *input[T]) clear() {
 	}
 }
 
+// fetch brings the value home to *v, if it is elsewhere.
+func (in *input[T]) fetch(ctx context.Context, v *T) error {
+	if in.step.Load() != inputAway {
+		return nil
+	}
+	if err := in.from.Bring(ctx); err != nil {
+		return err
+	}
+	*v, _ = in.from.GetPinned()
+	return nil
+}
+
+// source is where the value is: in *v, or elsewhere.
+func (in *input[T]) source(v *T) cell.Source {
+	if in.step.Load() != inputAway {
+		return cell.Source{Here: v}
+	}
+	return in.from.Source()
+}
+
+// let lets go of a future whose value is elsewhere.
+func (in *input[T]) let() {
+	if in.step.CompareAndSwap(inputAway, inputCleared) {
+		in.from.Unpin()
+	}
+}
+
 // drop lets go of the future before it is resolved.
 func (in *input[T]) drop() {
 	in.clear()
+	in.let()
 	if !in.pinned || !in.step.CompareAndSwap(inputOpen, inputTaken) {
 		return
 	}

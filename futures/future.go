@@ -80,12 +80,19 @@ func (f *Future[T]) result(ctx context.Context) (v T, err error) {
 	if v, ok := f.cell.Get(); ok {
 		return v, nil
 	}
-	if task := cell.TaskOf(ctx); task != nil && task.Needs(&f.cell.Core) {
-		if v, ok := f.cell.GetPinned(); ok {
-			return v, nil
+	if !f.cell.Pin() {
+		// A task gets what it was submitted with, released or not.
+		if task := cell.TaskOf(ctx); task == nil || !task.Needs(&f.cell.Core) {
+			return v, ErrReleased
 		}
+	} else {
+		defer f.cell.Unpin()
 	}
-	return v, ErrReleased
+	if err := f.cell.Bring(ctx); err != nil {
+		return v, err
+	}
+	v, _ = f.cell.GetPinned()
+	return v, nil
 }
 
 // Wait is Result without the value: it moves no data.

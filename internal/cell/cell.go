@@ -1,5 +1,7 @@
 package cell
 
+import "context"
+
 // A Cell is a Core and its value.
 //
 // The value is written once, by the one that holds Running or claimed, before
@@ -88,6 +90,9 @@ func (c *Cell[T]) drop() {
 	if c.load() == Finished && c.pins.CompareAndSwap(released, released|dropped) {
 		var zero T
 		c.val = zero
+		if d, ok := c.Owner.(interface{ Dropped() }); ok {
+			d.Dropped()
+		}
 	}
 }
 
@@ -112,6 +117,84 @@ type Value interface {
 	Base() *Core
 	Pin() bool
 	Unpin()
+	// Pointer points to the value, which is there if the cell is Finished and not
+	// Away, and stays while it is pinned.
+	Pointer() any
+	// Bring brings the value of a Finished cell home. The caller has it pinned.
+	Bring(ctx context.Context) error
+	// Source is where the value of a Finished cell is, or what it is made of. The
+	// caller has it pinned.
+	Source() Source
+}
+
+// A Source is where a value is: here, in a backend's keeping, or made of others.
+type Source struct {
+	Here   any // a pointer to it; or nil
+	Stored any // what a backend knows it by; or nil
+	Made   Made
+	Parts  []Source // what it is made of
+}
+
+// Made says how a value is made of its parts.
+type Made uint8
+
+// The ways to make a value.
+const (
+	Whole  Made = iota // it has no parts
+	Slice              // a slice of them
+	Struct             // a struct with a field for each
+	Concat             // slices, one after the other
+)
+
+// A Keeper is the Owner of a cell whose value may be elsewhere.
+type Keeper interface {
+	// Fetch has Arrive called with the value.
+	Fetch(ctx context.Context) error
+	// Source is where it is.
+	Source() Source
+}
+
+// Pointer points to the value.
+func (c *Cell[T]) Pointer() any { return &c.val }
+
+// Bring brings the value home. See Value.
+func (c *Cell[T]) Bring(ctx context.Context) error {
+	if !c.Away() {
+		return nil
+	}
+	return c.Owner.(Keeper).Fetch(ctx)
+}
+
+// Source is where the value is. See Value.
+func (c *Cell[T]) Source() Source {
+	if c.Away() {
+		return c.Owner.(Keeper).Source()
+	}
+	return Source{Here: &c.val}
+}
+
+// Arrive writes a value that was away, for a caller that has c pinned.
+func (c *Cell[T]) Arrive(v T) {
+	mu := c.lock()
+	mu.Lock()
+	defer mu.Unlock()
+	if c.Away() {
+		c.val = v
+		c.state.And(^uint32(away))
+	}
+}
+
+// OpenAway finishes a Pending cell whose value the Owner keeps. w goes on with it.
+func (c *Cell[T]) OpenAway(w *Wave) bool {
+	if !c.Claim() {
+		return false
+	}
+	old, _ := c.move(claimed, Finished, away)
+	if old&hooked != 0 {
+		w.push(c.detach(nil))
+	}
+	c.Finished()
+	return true
 }
 
 // Base is the Core.

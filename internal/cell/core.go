@@ -41,7 +41,7 @@ const (
 const (
 	stateMask = 7
 	hooked    = 1 << 3 // hooks may be listed: whoever settles takes them
-	away      = 1 << 4 // Finished, and the value is not here: Owner.Fetch brings it
+	away      = 1 << 4 // Finished, and the value is not here: the Owner is its Keeper
 	held      = 1 << 5 // Pending, and not to be started yet
 	marked    = 1 << 6 // the owner's own
 	slotShift = 16     // the slot that it runs on, while Running
@@ -188,7 +188,7 @@ func (c *Core) Finish() (won, fire bool) {
 	return won, won && old&hooked != 0
 }
 
-// FinishAway is Finish for a value that Owner.Fetch brings.
+// FinishAway is Finish for a value that the Owner keeps.
 func (c *Core) FinishAway() (won, fire bool) {
 	old, won := c.move(Running, Finished, away)
 	return won, won && old&hooked != 0
