@@ -84,6 +84,7 @@ func in(name, root string) bool { return name == root || strings.HasPrefix(name,
 var unknownTo = map[string][]string{
 	"internal/cell":         {"internal", "futures", "pool", "executor", "remote", "bench", "examples"},
 	"internal/codec":        {"internal/cell", "futures", "pool", "executor", "remote", "bench", "examples"},
+	"internal/wire":         {"internal/cell", "internal/codec", "futures", "pool", "executor", "remote", "bench", "examples"},
 	"futures":               {"pool", "executor", "remote", "bench", "examples"},
 	"pool":                  {"futures", "executor", "remote", "bench", "examples"},
 	"executor":              {"remote", "bench", "examples", "executor/executortest"},
