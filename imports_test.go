@@ -85,6 +85,7 @@ var unknownTo = map[string][]string{
 	"internal/cell":         {"internal", "futures", "pool", "executor", "remote", "bench", "examples"},
 	"internal/codec":        {"internal/cell", "futures", "pool", "executor", "remote", "bench", "examples"},
 	"internal/wire":         {"internal/cell", "internal/codec", "futures", "pool", "executor", "remote", "bench", "examples"},
+	"internal/child":        {"internal/cell", "internal/codec", "futures", "pool", "executor", "remote", "bench", "examples"},
 	"futures":               {"pool", "executor", "remote", "bench", "examples"},
 	"pool":                  {"futures", "executor", "remote", "bench", "examples"},
 	"executor":              {"remote", "bench", "examples", "executor/executortest"},
@@ -109,7 +110,7 @@ func TestImportsGoOneWay(t *testing.T) {
 			}
 		}
 	}
-	for _, name := range []string{"internal/cell", "futures", "pool", "executor", "executor/executortest"} {
+	for _, name := range []string{"internal/cell", "internal/child", "futures", "pool", "executor", "executor/executortest"} {
 		assert.True(t, seen[name], "no package %s: was it renamed?", name)
 	}
 }

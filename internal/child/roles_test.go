@@ -1,0 +1,264 @@
+//go:build unix
+
+package child_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/nearfar/nearfar/internal/child"
+)
+
+// What a process can be that a test started. One that returns exits with code 0.
+var roles map[string]func()
+
+func init() {
+	roles = map[string]func(){
+		// Workers that serve.
+		"worker":   func() { worker(nil); select {} },
+		"busy":     func() { worker(nil); spin() },
+		"sleeper":  func() { worker(nil); nap() },
+		"stubborn": func() { inherit(true, nil); select {} },
+		"teller":   func() { tell(); worker(nil) },
+		"drainer":  drain,
+		"breeder":  breed,
+
+		// Workers that don't get that far.
+		"exits":     func() {},
+		"exits 5":   func() { os.Exit(5) },
+		"panics":    func() { inherit(false, nil); panic("no disk") },
+		"killed":    func() { syscall.Kill(os.Getpid(), syscall.SIGKILL); select {} },
+		"hangs":     func() { inherit(false, nil); select {} },
+		"forgetful": func() { nap() },
+		"recursive": recurse,
+		"recursive wrapped": func() {
+			if _, ok := child.Inherited(); ok {
+				fail("this is a worker")
+			}
+			recurse()
+		},
+		"ready once": func() { inherit(true, nil); os.Exit(6) },
+		"babbler":    func() { os.NewFile(4, "").WriteString(strings.Repeat("x", 100)); nap() },
+		"mute":       func() { os.NewFile(4, "").Close(); nap() },
+
+		// Others.
+		"printer":    printer,
+		"grandchild": grandchild,
+		"stray":      stray,
+		"parent":     parent,
+		"hasty":      func() { parents("worker", "busy", "sleeper") },
+	}
+}
+
+// inherit becomes a worker.
+func inherit(ready bool, report any) *child.Parent {
+	p, ok := child.Inherited()
+	if !ok {
+		fail("this is no worker")
+	}
+	if again, ok := child.Inherited(); again != p || !ok {
+		fail("Inherited says something else the second time")
+	}
+	if ready {
+		b, err := json.Marshal(report)
+		if err == nil {
+			err = p.Ready(b)
+		}
+		if err != nil {
+			fail("%v", err)
+		}
+		if p.Ready(nil) == nil {
+			fail("Ready may be called twice")
+		}
+	}
+	return p
+}
+
+// worker is a worker that ends with code 7 when its parent is gone, and says hello on the socket
+// that the test has given it, if any.
+func worker(report any) *child.Parent {
+	p := inherit(false, nil)
+	p.ExitWhenGone(7)
+	if path := os.Getenv("CHILD_TEST_SOCKET"); path != "" {
+		c, err := net.Dial("unix", path)
+		if err != nil {
+			fail("%v", err)
+		}
+		fmt.Fprintln(c, os.Getpid()) // and it stays open as long as this process is there
+		keep = append(keep, c)
+	}
+	b, err := json.Marshal(report)
+	if err == nil {
+		err = p.Ready(b)
+	}
+	if err != nil {
+		fail("%v", err)
+	}
+	return p
+}
+
+var keep []any
+
+func spin() {
+	for i := 0; ; i++ {
+		if i < 0 {
+			i = 0
+		}
+	}
+}
+
+// nap blocks the thread in the kernel.
+func nap() {
+	for {
+		_, _ = syscall.Select(0, nil, nil, nil, &syscall.Timeval{Sec: 600})
+	}
+}
+
+// A told is what a worker knows of itself.
+type told struct {
+	Secret    []byte
+	Args, Env []string
+	Dir       string
+	PID       int
+}
+
+func tell() {
+	p := inherit(false, nil)
+	dir, _ := os.Getwd()
+	b, err := json.Marshal(told{Secret: p.Secret(), Args: os.Args, Env: os.Environ(), Dir: dir, PID: os.Getpid()})
+	if err != nil {
+		fail("%v", err)
+	}
+	if err := p.Ready(b); err != nil {
+		fail("%v", err)
+	}
+	<-p.Gone()
+	os.Exit(0)
+}
+
+// drain exits with code 9 on SIGTERM, and minds SIGINT or not.
+func drain() {
+	term := make(chan os.Signal, 1)
+	signal.Notify(term, syscall.SIGTERM)
+	p, _ := child.Inherited()
+	if os.Getenv("CHILD_TEST_DEAF") != "" {
+		p.IgnoreInterrupt()
+	}
+	// What it starts is as it would be elsewhere.
+	out, err := exec.Command("/bin/sh", "-c", "kill -INT $$; echo deaf").CombinedOutput()
+	fmt.Printf("%s %v\n", out, err)
+	inherit(true, nil)
+	<-term
+	os.Exit(9)
+}
+
+// breed starts a process that lives on, and has its output.
+func breed() {
+	p, _ := child.Inherited()
+	cmd := exec.Command(os.Args[0])
+	mine, _ := os.Readlink("/proc/self/fd/3")
+	other, _ := os.Readlink("/proc/self/fd/4")
+	cmd.Env = append(os.Environ(), roleVar+"=grandchild", "CHILD_TEST_PIPES="+mine+" "+other)
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	if err := cmd.Start(); err != nil {
+		fail("%v", err)
+	}
+	p.ExitWhenGone(7)
+	if err := p.Ready([]byte(fmt.Sprint(cmd.Process.Pid))); err != nil {
+		fail("%v", err)
+	}
+	select {}
+}
+
+func grandchild() {
+	_, marked := os.LookupEnv("NEARFAR_CHILD")
+	var pipes []string
+	links, _ := filepath.Glob("/proc/self/fd/*")
+	for _, l := range links {
+		if to, err := os.Readlink(l); err == nil && slices.Contains(strings.Fields(os.Getenv("CHILD_TEST_PIPES")), to) {
+			pipes = append(pipes, l)
+		}
+	}
+	fmt.Println("grandchild", marked, pipes)
+	nap()
+}
+
+// recurse is a program that starts workers and forgot to ask whether it is one.
+func recurse() {
+	_, err := child.Start(context.Background(), as("recursive"))
+	if !errors.Is(err, child.ErrWorker) {
+		fail("it started another: %v", err)
+	}
+	fail("%v", err)
+}
+
+func printer() {
+	inherit(true, nil)
+	fmt.Print("one\r\ntwo\n\nfour\n")
+	fmt.Println(strings.Repeat("x", 64<<10))
+	fmt.Println(strings.Repeat("y", 200<<10))
+	for range 10_000 {
+		fmt.Println("out")
+		fmt.Fprintln(os.Stderr, "err")
+	}
+	fmt.Print("the end")
+	os.Exit(0)
+}
+
+// stray is a program with a variable that is not meant for it.
+func stray() {
+	if p, ok := child.Inherited(); ok || p != nil {
+		fail("it takes itself for a worker")
+	}
+	if _, ok := os.LookupEnv("NEARFAR_CHILD"); ok {
+		fail("the variable is still there")
+	}
+	_, err := child.Start(context.Background(), as("exits"))
+	if !errors.Is(err, child.ErrWorker) {
+		fail("it starts workers: %v", err)
+	}
+	fmt.Println(err)
+	b, err := io.ReadAll(os.NewFile(3, ""))
+	fmt.Println("left:", string(b), err)
+}
+
+// parent starts a worker of each kind, and ends as it is told.
+func parent() {
+	go parents("worker", "busy", "sleeper")
+	end := make([]byte, 1)
+	os.Stdin.Read(end)
+	switch end[0] {
+	case 'x':
+		os.Exit(0)
+	case 'p':
+		panic("the parent panics")
+	}
+	select {}
+}
+
+func parents(kinds ...string) {
+	k, err := child.Keep(context.Background(), len(kinds), child.Events{
+		Config: func(slot, _ int) child.Config {
+			cfg := as(kinds[slot], "GOMAXPROCS=1")
+			cfg.Secret = make([]byte, 200<<10)
+			return cfg
+		},
+	})
+	if err != nil {
+		fail("%v", err)
+	}
+	time.Sleep(time.Hour)
+	k.Close(0)
+}
