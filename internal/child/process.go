@@ -30,7 +30,8 @@ type Config struct {
 	Secret []byte
 	// Line is called with each line of the process's "stdout" and "stderr", without its
 	// end, one call after another. A line of more than 64 KiB is cut there, and marked.
-	// While Line does not return, the process may wait to print, and Done waits.
+	// While Line does not return, the process may wait to print, and Done waits: it must
+	// not wait for the process in turn.
 	Line func(stream, line string)
 	// StartTimeout is how long the process may take until it calls Ready. Defaults to 30 s.
 	StartTimeout time.Duration

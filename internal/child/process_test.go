@@ -187,6 +187,7 @@ func TestStop(t *testing.T) {
 		"one that listens":      {role: "worker", grace: time.Minute, code: 7},
 		"one that is busy":      {role: "busy", grace: time.Minute, code: 7},
 		"one that sleeps":       {role: "sleeper", grace: time.Minute, code: 7},
+		"one that is very busy": {role: "crowd", grace: time.Minute, code: 7},
 		"one that doesn't care": {role: "stubborn", grace: 20 * time.Millisecond, code: -1, signal: "killed"},
 		"one that is stopped":   {role: "worker", grace: 20 * time.Millisecond, stop: true, code: -1, signal: "killed"},
 		"without grace":         {role: "stubborn", code: -1, signal: "killed"},
@@ -290,6 +291,16 @@ func TestWrappers(t *testing.T) {
 		p.Stop(time.Minute)
 		assert.Equal(t, 7, p.Exit().Code, script)
 	}
+}
+
+// Whoever else reaps a process takes the news of its end with him, but not the end.
+func TestEndThatSomebodyElseSaw(t *testing.T) {
+	tidy(t)
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), roleVar+"=negligent")
+	out, err := cmd.CombinedOutput()
+	assert.NoError(t, err)
+	assert.Regexp(t, `^process \d+ ended, and how is not known: .*no child process`, string(out))
 }
 
 func TestManyTogether(t *testing.T) {

@@ -27,29 +27,31 @@ var roles map[string]func()
 func init() {
 	roles = map[string]func(){
 		// Workers that serve.
-		"worker":   func() { worker(nil); select {} },
-		"busy":     func() { worker(nil); spin() },
-		"sleeper":  func() { worker(nil); nap() },
-		"stubborn": func() { inherit(true, nil); select {} },
-		"teller":   func() { tell(); worker(nil) },
+		"worker":   func() { worker(); select {} },
+		"busy":     func() { worker(); spin() },
+		"sleeper":  func() { worker(); nap() },
+		"crowd":    crowd,
+		"stubborn": func() { inherit(true); select {} },
+		"teller":   tell,
 		"drainer":  drain,
 		"breeder":  breed,
 
 		// Workers that don't get that far.
 		"exits":     func() {},
 		"exits 5":   func() { os.Exit(5) },
-		"panics":    func() { inherit(false, nil); panic("no disk") },
+		"panics":    func() { inherit(false); panic("no disk") },
 		"killed":    func() { syscall.Kill(os.Getpid(), syscall.SIGKILL); select {} },
-		"hangs":     func() { inherit(false, nil); select {} },
+		"hangs":     func() { inherit(false); select {} },
 		"forgetful": func() { nap() },
 		"recursive": recurse,
+		"careless":  careless,
 		"recursive wrapped": func() {
 			if _, ok := child.Inherited(); ok {
 				fail("this is a worker")
 			}
 			recurse()
 		},
-		"ready once": func() { inherit(true, nil); os.Exit(6) },
+		"ready once": func() { inherit(true); os.Exit(6) },
 		"babbler":    func() { os.NewFile(4, "").WriteString(strings.Repeat("x", 100)); nap() },
 		"mute":       func() { os.NewFile(4, "").Close(); nap() },
 
@@ -57,13 +59,14 @@ func init() {
 		"printer":    printer,
 		"grandchild": grandchild,
 		"stray":      stray,
+		"negligent":  negligent,
 		"parent":     parent,
 		"hasty":      func() { parents("worker", "busy", "sleeper") },
 	}
 }
 
 // inherit becomes a worker.
-func inherit(ready bool, report any) *child.Parent {
+func inherit(ready bool) *child.Parent {
 	p, ok := child.Inherited()
 	if !ok {
 		fail("this is no worker")
@@ -72,11 +75,7 @@ func inherit(ready bool, report any) *child.Parent {
 		fail("Inherited says something else the second time")
 	}
 	if ready {
-		b, err := json.Marshal(report)
-		if err == nil {
-			err = p.Ready(b)
-		}
-		if err != nil {
+		if err := p.Ready(nil); err != nil {
 			fail("%v", err)
 		}
 		if p.Ready(nil) == nil {
@@ -87,9 +86,9 @@ func inherit(ready bool, report any) *child.Parent {
 }
 
 // worker is a worker that ends with code 7 when its parent is gone, and says hello on the socket
-// that the test has given it, if any.
-func worker(report any) *child.Parent {
-	p := inherit(false, nil)
+// that the test has given it, if any. It runs the given before it is ready.
+func worker(also ...func()) {
+	p := inherit(false)
 	p.ExitWhenGone(7)
 	if path := os.Getenv("CHILD_TEST_SOCKET"); path != "" {
 		c, err := net.Dial("unix", path)
@@ -99,14 +98,12 @@ func worker(report any) *child.Parent {
 		fmt.Fprintln(c, os.Getpid()) // and it stays open as long as this process is there
 		keep = append(keep, c)
 	}
-	b, err := json.Marshal(report)
-	if err == nil {
-		err = p.Ready(b)
+	for _, f := range also {
+		go f()
 	}
-	if err != nil {
+	if err := p.Ready(nil); err != nil {
 		fail("%v", err)
 	}
-	return p
 }
 
 var keep []any
@@ -117,6 +114,12 @@ func spin() {
 			i = 0
 		}
 	}
+}
+
+// crowd is a worker with a hundred busy goroutines.
+func crowd() {
+	worker(slices.Repeat([]func(){spin}, 100)...)
+	spin()
 }
 
 // nap blocks the thread in the kernel.
@@ -135,7 +138,7 @@ type told struct {
 }
 
 func tell() {
-	p := inherit(false, nil)
+	p := inherit(false)
 	dir, _ := os.Getwd()
 	b, err := json.Marshal(told{Secret: p.Secret(), Args: os.Args, Env: os.Environ(), Dir: dir, PID: os.Getpid()})
 	if err != nil {
@@ -159,7 +162,7 @@ func drain() {
 	// What it starts is as it would be elsewhere.
 	out, err := exec.Command("/bin/sh", "-c", "kill -INT $$; echo deaf").CombinedOutput()
 	fmt.Printf("%s %v\n", out, err)
-	inherit(true, nil)
+	inherit(true)
 	<-term
 	os.Exit(9)
 }
@@ -204,8 +207,19 @@ func recurse() {
 	fail("%v", err)
 }
 
+// careless is a program that nobody started as a worker, and that would be one without end.
+func careless() {
+	f, err := os.OpenFile(os.Getenv("CHILD_TEST_COUNT"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		fail("%v", err)
+	}
+	f.WriteString(".")
+	_, err = child.Keep(context.Background(), 1, child.Events{})
+	fail("%v", err)
+}
+
 func printer() {
-	inherit(true, nil)
+	inherit(true)
 	fmt.Print("one\r\ntwo\n\nfour\n")
 	fmt.Println(strings.Repeat("x", 64<<10))
 	fmt.Println(strings.Repeat("y", 200<<10))
@@ -232,6 +246,17 @@ func stray() {
 	fmt.Println(err)
 	b, err := io.ReadAll(os.NewFile(3, ""))
 	fmt.Println("left:", string(b), err)
+}
+
+// negligent is a parent that does not want to know how its children end.
+func negligent() {
+	signal.Ignore(syscall.SIGCHLD)
+	p, err := child.Start(context.Background(), as("worker"))
+	if err != nil {
+		fail("%v", err)
+	}
+	p.Stop(0)
+	fmt.Println(p.Exit())
 }
 
 // parent starts a worker of each kind, and ends as it is told.
