@@ -82,15 +82,30 @@ func (c *Call) Priority() int {
 // Over reports whether the call has its outcome, whatever that is.
 func (c *Call) Over() bool { return c.core().Settled() }
 
+// Cancelled reports whether the call was cancelled.
+func (c *Call) Cancelled() bool { return c.core().State() == cell.Cancelled }
+
 // Err is the call's error, or nil.
 func (c *Call) Err() error { return c.core().Err() }
 
-// Tag is where a backend keeps what it likes to know of a call. It is to be set
-// before the call is enqueued for the first time.
-func (c *Call) Tag() any { return c.work().more().tag }
+// Tag is what SetTag has set, for the backend's own use; at first nil.
+func (c *Call) Tag() any {
+	m := c.work().peek()
+	if m == nil {
+		return nil
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.tag
+}
 
-// SetTag sets it.
-func (c *Call) SetTag(tag any) { c.work().more().tag = tag }
+// SetTag sets the Tag.
+func (c *Call) SetTag(tag any) {
+	m := c.work().more()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.tag = tag
+}
 
 // Begin is told that the function has started, on a worker. It is false if the call
 // was over before, and counts as abandoned then, until its Deliver.
@@ -551,3 +566,6 @@ func UnpackError(data []byte, worker string) error {
 	}
 	return unpackError(w, worker)
 }
+
+// NewID is a number that no task of the executor has.
+func (b *Base) NewID() int64 { return b.ids.Add(1) }

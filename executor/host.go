@@ -27,6 +27,8 @@ type Host struct {
 type Relay interface {
 	Store
 	Loader
+	Scatterer
+	Caller
 	Enqueue(c *Call)
 	Cancelled(c *Call)
 	// Lent is told that a task waits with its slot lent, for a call that it may
@@ -336,6 +338,14 @@ func (h hostBackend) Load(ctx context.Context, stored any, t reflect.Type) (refl
 	return h.relay.Load(ctx, stored, t)
 }
 
+func (h hostBackend) Scatter(ctx context.Context, data []byte, workers []string, all bool) (any, error) {
+	return h.relay.Scatter(ctx, data, workers, all)
+}
+
+func (h hostBackend) CallAll(ctx context.Context, function string, arg []byte) (map[string]Called, error) {
+	return h.relay.CallAll(ctx, function, arg)
+}
+
 // taskID is the number of the task.
 func (a *Attempt) taskID() int64 {
 	if w, ok := a.core.Owner.(work); ok {
@@ -375,7 +385,7 @@ type raw struct{ data []byte }
 
 // SubmitForeign submits a call by its Request, of which ID and Attempt do not count.
 // done is called when it has its outcome, and may not block.
-func (b *Base) SubmitForeign(ctx context.Context, ex Executor, r *Request, retries int, backoff time.Duration, done func(*Foreign)) *Foreign {
+func (b *Base) SubmitForeign(ctx context.Context, ex Executor, r *Request, done func(*Foreign)) *Foreign {
 	t := &Foreign{request: r, done: done}
 	attach(ctx, ex, t.core(), t)
 	m := t.task.special()
@@ -385,7 +395,6 @@ func (b *Base) SubmitForeign(ctx context.Context, ex Executor, r *Request, retri
 	m.fn = f
 	m.opts = &options{
 		name: r.Name, key: r.Key, priority: r.Priority, timeout: r.Timeout, workers: r.Workers, killAfter: r.Kill,
-		retries: retries, backoff: backoff,
 	}
 	if r.Once {
 		m.opts.given |= givenAtMostOnce
@@ -406,6 +415,14 @@ func (t *Foreign) Fire(*cell.Hook, *cell.Wave) { t.done(t) }
 
 // Call is the call.
 func (t *Foreign) Call() *Call { return (*Call)(t.core()) }
+
+// Worker is the worker that ran it, or "".
+func (t *Foreign) Worker() string {
+	if w := t.peek().where.Load(); w != nil {
+		return *w
+	}
+	return ""
+}
 
 // Result is the outcome: a value encoded, or what the backend knows it by.
 func (t *Foreign) Result() (data []byte, refs []Source, stored any, err error) {

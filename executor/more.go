@@ -32,7 +32,7 @@ type more struct {
 	whole   bool         // a Map, whose chunks are told to an observer, not it
 	run     *keyRun      // that it is the run of, if any
 
-	tag    any                    // the backend's
+	tag    any                    // the backend's. Guarded by mu
 	stored any                    // what the backend knows the value by, that stays there
 	where  atomic.Pointer[string] // the worker that runs it, or ran it last; nil near
 	gone   atomic.Bool            // counts as abandoned, elsewhere

@@ -122,3 +122,15 @@ func errNotRegistered(f *function) error {
 func shortName(symbol string) string {
 	return symbol[strings.LastIndexAny(symbol, "./")+1:]
 }
+
+// Registered are the fingerprints of the functions that were registered, by name: what
+// two processes compare to see that they mean the same.
+func Registered() map[string]string {
+	functions.Lock()
+	defer functions.Unlock()
+	all := make(map[string]string, len(functions.byName))
+	for name, f := range functions.byName {
+		all[name] = fmt.Sprintf("%x", f.print)
+	}
+	return all
+}

@@ -147,7 +147,7 @@ func (b *Base) submit(ctx context.Context, w work, m *more, err error, inputs []
 	case err == nil && b.travels():
 		err = w.pack(m)
 	}
-	if err == nil && m.run == nil {
+	if _, foreign := w.(*Foreign); err == nil && m.run == nil && !foreign { // of a task, which never blocks
 		err = b.enterRoom(ctx, m)
 	}
 	if err != nil {

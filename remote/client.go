@@ -1,0 +1,540 @@
+package remote
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/nearfar/nearfar/executor"
+	"github.com/nearfar/nearfar/internal/cell"
+	"github.com/nearfar/nearfar/internal/child"
+	"github.com/nearfar/nearfar/internal/codec"
+	"github.com/nearfar/nearfar/internal/wire"
+)
+
+// An Executor runs tasks in worker processes.
+type Executor struct {
+	base      *executor.Base
+	cfg       executor.Config
+	key       string // by which workers, and they among themselves, know it
+	token     []byte
+	tls       *tls.Config
+	log       *slog.Logger
+	functions map[string]string // fingerprints of what is registered here
+	keeper    *child.Keeper     // of proc
+	dir       string            // of proc's sockets
+
+	ctx    context.Context // of what goes on in the background
+	cancel context.CancelCauseFunc
+	bg     sync.WaitGroup
+
+	closing sync.Once
+	over    chan struct{} // closed when all has ended
+
+	mu        sync.Mutex
+	workers   []*worker
+	met       map[string]bool // names of workers there ever were
+	queue     queue
+	tasks     map[int64]*entry // that wait, or are at a worker
+	values    map[int64]*stored
+	ahead     int     // calls that wait at a slot
+	took      float64 // by a call, in ns: a moving average
+	scratch   []byte
+	noWorkers *time.Timer
+	closed    bool
+	emptied   chan struct{} // closed when nothing is at workers; nil if nobody waits
+
+	sent, received, bytesMoved, retried int64
+}
+
+// newExecutor makes one without workers.
+func newExecutor(cfg executor.Config) (*Executor, error) {
+	token, err := readToken(cfg.Token, cfg.TokenFile)
+	if err != nil {
+		return nil, err
+	}
+	ex := &Executor{
+		cfg: cfg, key: rand.Text(), token: token, log: cfg.Logger, functions: executor.Registered(),
+		over: make(chan struct{}), met: map[string]bool{}, tasks: map[int64]*entry{}, values: map[int64]*stored{}, ahead: 1,
+	}
+	ex.ctx, ex.cancel = context.WithCancelCause(context.Background())
+	ex.base = executor.NewBase(cfg, ex)
+	return ex, nil
+}
+
+// The Backend.
+
+// Base is what package executor keeps.
+func (ex *Executor) Base() *executor.Base { return ex.base }
+
+// Backend is ex itself.
+func (ex *Executor) Backend() executor.Backend { return ex }
+
+// newEntry makes an entry of a call.
+func (ex *Executor) newEntry(c *executor.Call) (*entry, error) {
+	r, err := c.Request()
+	if err != nil {
+		return nil, err
+	}
+	e := &entry{id: r.ID, call: c, req: r}
+	if r.Arg.Data == nil || r.Refs != nil {
+		visit := func(v any) { e.inputs = append(e.inputs, v.(*stored)) }
+		storedIn([]executor.Source{r.Arg}, visit)
+		storedIn(r.Refs, visit)
+	}
+	return e, nil
+}
+
+// Enqueue takes a call.
+func (ex *Executor) Enqueue(c *executor.Call) {
+	e, err := ex.newEntry(c)
+	if err != nil {
+		c.Fail(err)
+		return
+	}
+	ex.submit(e, false)
+}
+
+func (ex *Executor) submit(e *entry, front bool) {
+	c := e.call
+	if e.req.Kill > 0 && ex.cfg.Backend != "proc" {
+		c.Fail(fmt.Errorf("%w: WithKillAfter: workers that listen are not this executor's to kill; use proc", executor.ErrConfig))
+		return
+	}
+	c.SetTag(e)
+	if c.Over() {
+		return
+	}
+	ex.mu.Lock()
+	err := ex.misfit(e)
+	closed := ex.closed
+	if err == nil && !closed {
+		ex.add(e, front)
+		ex.pump()
+	}
+	ex.mu.Unlock()
+	switch {
+	case err != nil:
+		c.Fail(err)
+	case closed:
+		c.Cancel(executor.ErrClosed)
+	case c.Over():
+		ex.Cancelled(c)
+	}
+}
+
+// Cancelled tells the worker, if the call was sent to one.
+func (ex *Executor) Cancelled(c *executor.Call) {
+	e, _ := c.Tag().(*entry)
+	if e == nil || e.call != c {
+		return
+	}
+	ex.mu.Lock()
+	switch {
+	case e.gone:
+	case e.w == nil:
+		if ex.tasks[e.id] == e {
+			ex.queue.remove(e)
+			ex.remove(e)
+		}
+	default:
+		w := e.w
+		w.wire.Send(frameCancel, binary.AppendVarint(nil, e.id), appendBytes(nil, executor.PackError(cancelCause(c))))
+		if e.req.Kill > 0 && e.kill == nil {
+			e.kill = time.AfterFunc(e.req.Kill, func() { w.kill(e) })
+		}
+	}
+	empty := len(ex.tasks) == 0
+	ex.mu.Unlock()
+	if empty {
+		ex.base.Changed()
+	}
+}
+
+// cancelCause is what a call was cancelled with.
+func cancelCause(c *executor.Call) error {
+	err := c.Err()
+	if err == nil {
+		return context.Canceled
+	}
+	if cause := errors.Unwrap(err); cause != nil {
+		return cause
+	}
+	return err
+}
+
+// Lend and Resume are for attempts in this process, of which there are none.
+func (ex *Executor) Lend(*executor.Attempt, *executor.Call) {}
+
+// Resume wakes w: no slot was lent.
+func (ex *Executor) Resume(_ *executor.Attempt, w executor.Waker) { w.Wake() }
+
+// Release has nothing to do: Drop is told when a value goes.
+func (ex *Executor) Release(*executor.Call) {}
+
+// Position is how many calls are queued before c, or -1.
+func (ex *Executor) Position(c *executor.Call) int {
+	e, _ := c.Tag().(*entry)
+	if e == nil {
+		return -1
+	}
+	ex.mu.Lock()
+	defer ex.mu.Unlock()
+	if n := ex.queue.position(e); n >= 0 {
+		return n
+	}
+	if e.w == nil || e.begun {
+		return -1
+	}
+	n := 0
+	for _, o := range e.w.out {
+		if o.id < e.id && !o.begun {
+			n++
+		}
+	}
+	return n
+}
+
+// Fetch brings the encoding of a value.
+func (ex *Executor) Fetch(ctx context.Context, v any) ([]byte, error) {
+	s := v.(*stored)
+	head := binary.AppendVarint([]byte{callFetch}, s.id)
+	for {
+		ex.mu.Lock()
+		if ex.closed {
+			ex.mu.Unlock()
+			return nil, fmt.Errorf("%w: the value was not home when its executor closed", executor.ErrClosed)
+		}
+		var w *worker
+		if len(s.holders) > 0 {
+			w = s.holders[0]
+		}
+		var made chan struct{}
+		err := s.err
+		if w == nil && err == nil {
+			if !ex.restore(s) {
+				made = s.made
+				ex.pump()
+			}
+			err = s.err
+		}
+		ex.mu.Unlock()
+		if err != nil {
+			return nil, err
+		}
+		if made != nil {
+			select {
+			case <-made:
+			case <-ctx.Done():
+				return nil, cell.ContextError(ctx)
+			}
+			continue
+		}
+		_, data, err := w.wire.Call(ctx, head)
+		if err == nil {
+			ex.mu.Lock()
+			ex.received += int64(len(data))
+			ex.mu.Unlock()
+			return data, nil
+		}
+		if ctx.Err() != nil {
+			return nil, cell.ContextError(ctx)
+		}
+		if !errors.Is(err, wire.ErrGone) {
+			return nil, fmt.Errorf("remote: value %d on %s: %w", s.id, w.name, err)
+		}
+		<-w.lost // when the schedule knows
+	}
+}
+
+// Drop frees a value on the workers.
+func (ex *Executor) Drop(v any) {
+	s, ok := v.(*stored)
+	if !ok {
+		return
+	}
+	ex.mu.Lock()
+	defer ex.mu.Unlock()
+	if s.dropped {
+		return
+	}
+	s.dropped = true
+	delete(ex.values, s.id)
+	for _, w := range s.holders {
+		w.stored--
+		w.storedBytes -= s.size
+		w.wire.Send(frameDrop, binary.AppendVarint(nil, s.id), nil)
+	}
+}
+
+// Scatter puts a value on workers.
+func (ex *Executor) Scatter(ctx context.Context, data []byte, workers []string, all bool) (any, error) {
+	probe := &entry{req: &executor.Request{Workers: workers}}
+	ex.mu.Lock()
+	var to []*worker
+	for _, w := range ex.workers {
+		if ex.suits(w, probe) && !w.draining {
+			to = append(to, w)
+		}
+	}
+	if !all && len(to) > 1 {
+		best := to[0]
+		for _, w := range to[1:] {
+			if w.storedBytes < best.storedBytes {
+				best = w
+			}
+		}
+		to = []*worker{best}
+	}
+	err := ex.misfitNames(workers, to)
+	ex.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	s := &stored{id: ex.base.NewID(), size: int64(len(data))}
+	head := binary.AppendVarint([]byte{callPut}, s.id)
+	for _, w := range to {
+		if _, _, err := w.wire.Call(ctx, head, data); err != nil {
+			if ctx.Err() != nil {
+				err = cell.ContextError(ctx)
+			}
+			return nil, err
+		}
+		ex.mu.Lock()
+		ex.sent += s.size
+		if !w.gone {
+			ex.keep(s, w)
+		}
+		ex.mu.Unlock()
+	}
+	return s, nil
+}
+
+func (ex *Executor) misfitNames(workers []string, to []*worker) error {
+	switch {
+	case len(to) > 0:
+		return nil
+	case len(ex.workers) == 0:
+		return ErrNoWorkers
+	}
+	return fmt.Errorf("%w: WithWorkers(%q): there is none of that name", executor.ErrConfig, workers)
+}
+
+// keep notes that w has s. mu is held.
+func (ex *Executor) keep(s *stored, w *worker) {
+	s.holders = append(s.holders, w)
+	ex.values[s.id] = s
+	w.stored++
+	w.storedBytes += s.size
+}
+
+// CallAll calls a function in each worker process at once.
+func (ex *Executor) CallAll(ctx context.Context, function string, arg []byte) (map[string]executor.Called, error) {
+	ex.mu.Lock()
+	workers := append([]*worker(nil), ex.workers...)
+	ex.mu.Unlock()
+	if len(workers) == 0 {
+		return nil, ErrNoWorkers
+	}
+	all := make(map[string]executor.Called, len(workers))
+	var mu sync.Mutex
+	var calls sync.WaitGroup
+	for _, w := range workers {
+		calls.Go(func() { // ends with the call, or ctx
+			head, data, err := w.wire.Call(ctx, appendString([]byte{callRun}, function), arg)
+			switch {
+			case ctx.Err() != nil && err != nil:
+				err = cell.ContextError(ctx)
+			case err != nil:
+				err = fmt.Errorf("%w: %s: %w", ErrWorkerLost, w.name, err)
+			case len(head) == 1 && head[0] == 1:
+				data, err = nil, executor.UnpackError(data, w.name)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			all[w.name] = executor.Called{Data: data, Err: err}
+		})
+	}
+	calls.Wait()
+	return all, nil
+}
+
+// The Executor.
+
+// Slots is how many tasks run at a time: as configured on proc, else as connected.
+func (ex *Executor) Slots() int {
+	if ex.cfg.Backend == "proc" {
+		return ex.cfg.Workers * ex.cfg.Threads
+	}
+	ex.mu.Lock()
+	defer ex.mu.Unlock()
+	n := 0
+	for _, w := range ex.workers {
+		n += w.threads
+	}
+	return n
+}
+
+// Stats is the client's own account.
+func (ex *Executor) Stats() executor.Stats {
+	var calls []*executor.Call
+	ex.mu.Lock()
+	var waiting int64
+	var rows []executor.WorkerStats
+	now := time.Now()
+	for _, w := range ex.workers {
+		row := executor.WorkerStats{
+			Name: w.name, Addr: w.addr, PID: w.pid, Threads: w.threads, Stored: w.stored, StoredBytes: w.storedBytes,
+			Finished: w.finished, LastSeen: now,
+		}
+		for _, e := range w.out {
+			switch {
+			case e.call == nil:
+			case e.waiting:
+				waiting++
+			case e.begun:
+				row.Running++
+				calls = append(calls, e.call)
+			}
+		}
+		rows = append(rows, row)
+	}
+	s := ex.base.Account()
+	s.BytesSent, s.BytesReceived, s.BytesMoved = ex.sent, ex.received, ex.bytesMoved
+	s.Retried += ex.retried
+	ex.mu.Unlock()
+	s.Workers = rows
+	for _, c := range calls {
+		if !c.Over() {
+			s.Running++
+		}
+	}
+	s.Waiting = waiting
+	s.Pending = max(0, s.Submitted-s.Running-s.Waiting-s.Finished-s.Failed-s.Cancelled)
+	return s
+}
+
+// Shutdown refuses new tasks, waits for the rest, and closes. See executor.Executor.
+func (ex *Executor) Shutdown(ctx context.Context) error {
+	ex.base.Refuse()
+	idle := func() bool {
+		ex.mu.Lock()
+		defer ex.mu.Unlock()
+		return len(ex.tasks) == 0
+	}
+	if ex.base.WaitIdle(ctx, idle) == nil {
+		return ex.Close()
+	}
+	ended := fmt.Errorf("executor: Shutdown: %w", cell.ContextError(ctx))
+	left := ex.stop()
+	<-ex.over
+	if *left == 0 {
+		return fmt.Errorf("%w; what was left has been cancelled", ended)
+	}
+	return fmt.Errorf("%w; %d functions still run", ended, *left)
+}
+
+// Close refuses new tasks, cancels the rest, waits for what runs to return for
+// CloseGrace, and ends or leaves the workers.
+func (ex *Executor) Close() error {
+	ex.stop()
+	<-ex.over
+	return nil
+}
+
+// stop closes ex, once. Left is how many functions had not returned, once over is closed.
+func (ex *Executor) stop() (left *int) {
+	left = new(int)
+	ex.closing.Do(func() {
+		ex.base.CancelHeld()
+		ex.mu.Lock()
+		ex.closed = true
+		if ex.noWorkers != nil {
+			ex.noWorkers.Stop()
+		}
+		var calls []*executor.Call
+		for _, e := range ex.tasks {
+			if e.call != nil {
+				calls = append(calls, e.call)
+			} else {
+				ex.remove(e)
+				if e.w == nil {
+					ex.queue.remove(e)
+				}
+				ex.remade(e, nil, executor.ErrClosed)
+			}
+		}
+		ex.mu.Unlock()
+		for _, c := range calls {
+			c.Cancel(executor.ErrClosed)
+		}
+		ex.bg.Go(func() { *left = ex.finish() }) // ends within CloseGrace and the time to kill
+		go func() {                              // ends when the last function of a Group has returned
+			ex.bg.Wait()
+			ex.base.WaitGroups()
+			close(ex.over)
+		}()
+	})
+	return left
+}
+
+// finish waits for what runs, and ends the workers.
+func (ex *Executor) finish() (left int) {
+	ex.mu.Lock()
+	emptied := make(chan struct{})
+	if ex.emptied = emptied; len(ex.tasks) == 0 {
+		close(emptied)
+		ex.emptied = nil
+	}
+	ex.mu.Unlock()
+	grace := time.NewTimer(ex.cfg.CloseGrace)
+	select {
+	case <-emptied:
+	case <-grace.C:
+	}
+	grace.Stop()
+	ex.cancel(executor.ErrClosed)
+	ex.mu.Lock()
+	left = len(ex.tasks)
+	workers := append([]*worker(nil), ex.workers...)
+	ex.mu.Unlock()
+	var closing sync.WaitGroup
+	for _, w := range workers {
+		closing.Go(func() { // ends within a second
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			defer cancel()
+			if left > 0 {
+				w.wire.Kill(executor.ErrClosed)
+			} else {
+				_ = w.wire.Close(ctx)
+			}
+			<-w.lost
+		})
+	}
+	closing.Wait()
+	ex.endWorkers(left)
+	return left
+}
+
+// empty says that nothing is left, if so. mu is held.
+func (ex *Executor) empty() {
+	if len(ex.tasks) == 0 && ex.emptied != nil {
+		close(ex.emptied)
+		ex.emptied = nil
+	}
+}
+
+// moved counts bytes that go from worker to worker. mu is held.
+func (ex *Executor) moved(e *entry, n int64) { ex.bytesMoved += n }
+
+// statsData is Stats, encoded.
+func (ex *Executor) statsData() ([]byte, error) {
+	s := ex.Stats()
+	return codec.Append(nil, &s)
+}

@@ -1,0 +1,302 @@
+package remote
+
+import (
+	"encoding/binary"
+	"errors"
+	"time"
+
+	"github.com/nearfar/nearfar/executor"
+	"github.com/nearfar/nearfar/internal/cell"
+)
+
+// Kinds of frames. PROTOCOL.md says what is in them.
+const (
+	// From client to worker.
+	frameTask   = 1 + iota // a call to run
+	frameCancel            // a call that was cancelled
+	frameTake              // calls that are wanted back, if they have not begun
+	frameDrop              // values that nobody needs
+	frameChild             // what became of a call that a task here submitted
+
+	// From worker to client.
+	frameDone        // a call has returned, or will not begin
+	frameBegun       // calls have begun
+	frameLate        // a call takes longer than its timeout
+	frameLent        // a call waits with its slot lent
+	frameResumed     // and goes on
+	frameSpawn       // a task has submitted a call
+	frameCancelChild // and cancelled it
+	frameDropChild   // and needs its value no more
+	frameDraining    // the worker takes no more calls
+)
+
+// Outcomes in frameDone and frameChild.
+const (
+	outcomeValue  = iota // the value follows
+	outcomeStored        // it stays at the worker
+	outcomeError         // the error follows
+	outcomeNone          // it was withdrawn, or cancelled
+)
+
+// Requests of a session's Call, by the first byte of the head.
+const (
+	callFetch   = 'f' // a value, by its number
+	callPut     = 'p' // a value to keep
+	callFrame   = 'k' // a frame that is too large for one
+	callRun     = 'r' // a function to be called at once
+	callStats   = 's' // the client's Stats
+	callScatter = 'x' // Scatter, by a task
+	callAll     = 'a' // RunOnAll, by a task
+	callSource  = 'o' // a value by its source, which the client is to fetch
+)
+
+const (
+	maxInline = 64 << 10  // larger values stay where they are (G18)
+	maxFrame  = 192 << 10 // larger frames travel as calls
+)
+
+var errMalformed = errors.New("remote: malformed message")
+
+// A dec decodes a message. After the first thing that is not there, everything is zero
+// and bad is true.
+type dec struct {
+	b   []byte
+	bad bool
+}
+
+func (d *dec) uint() uint64 {
+	v, n := binary.Uvarint(d.b)
+	if n <= 0 {
+		d.fail()
+		return 0
+	}
+	d.b = d.b[n:]
+	return v
+}
+
+func (d *dec) int() int64 {
+	v, n := binary.Varint(d.b)
+	if n <= 0 {
+		d.fail()
+		return 0
+	}
+	d.b = d.b[n:]
+	return v
+}
+
+func (d *dec) byte() byte {
+	if len(d.b) == 0 {
+		d.fail()
+		return 0
+	}
+	v := d.b[0]
+	d.b = d.b[1:]
+	return v
+}
+
+// bytes is not a copy.
+func (d *dec) bytes() []byte {
+	n := d.uint()
+	if n > uint64(len(d.b)) {
+		d.fail()
+		return nil
+	}
+	v := d.b[:n:n]
+	d.b = d.b[n:]
+	return v
+}
+
+func (d *dec) string() string { return string(d.bytes()) }
+
+// count is the length of a list whose elements have a byte at least.
+func (d *dec) count() int {
+	n := d.uint()
+	if n > uint64(len(d.b)) {
+		d.fail()
+		return 0
+	}
+	return int(n)
+}
+
+func (d *dec) fail() { d.b, d.bad = nil, true }
+
+// end is an error if the message was not what it should be.
+func (d *dec) end() error {
+	if d.bad || len(d.b) != 0 {
+		return errMalformed
+	}
+	return nil
+}
+
+func appendBytes(b, v []byte) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(v))), v...)
+}
+
+func appendString(b []byte, v string) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(v))), v...)
+}
+
+// Flags of a request.
+const (
+	flagName = 1 << iota
+	flagKey
+	flagTimeout
+	flagPriority
+	flagHome
+	flagRefs
+	flagWorkers
+	flagOnce
+	flagKill
+	flagAttempt
+)
+
+// appendRequest appends a request, whose stored values stored appends.
+func appendRequest(b []byte, r *executor.Request, stored func(b []byte, v any) []byte) []byte {
+	var flags uint64
+	set := func(flag uint64, on bool) {
+		if on {
+			flags |= flag
+		}
+	}
+	set(flagName, r.Name != "")
+	set(flagKey, r.Key != "")
+	set(flagTimeout, r.Timeout != 0)
+	set(flagPriority, r.Priority != 0)
+	set(flagHome, r.Home)
+	set(flagRefs, len(r.Refs) > 0)
+	set(flagWorkers, len(r.Workers) > 0)
+	set(flagOnce, r.Once)
+	set(flagKill, r.Kill != 0)
+	set(flagAttempt, r.Attempt != 1)
+	b = binary.AppendUvarint(b, flags)
+	b = binary.AppendVarint(b, r.ID)
+	if flags&flagName != 0 {
+		b = appendString(b, r.Name)
+	}
+	if flags&flagKey != 0 {
+		b = appendString(b, r.Key)
+	}
+	if flags&flagTimeout != 0 {
+		b = binary.AppendVarint(b, int64(r.Timeout))
+	}
+	if flags&flagPriority != 0 {
+		b = binary.AppendVarint(b, int64(r.Priority))
+	}
+	if flags&flagKill != 0 {
+		b = binary.AppendVarint(b, int64(r.Kill))
+	}
+	if flags&flagAttempt != 0 {
+		b = binary.AppendUvarint(b, uint64(r.Attempt))
+	}
+	if flags&flagWorkers != 0 {
+		b = binary.AppendUvarint(b, uint64(len(r.Workers)))
+		for _, w := range r.Workers {
+			b = appendString(b, w)
+		}
+	}
+	if flags&flagRefs != 0 {
+		b = appendSources(b, r.Refs, stored)
+	}
+	return appendSource(b, &r.Arg, stored)
+}
+
+// request decodes a request, but for its function. Data is not a copy.
+func (d *dec) request(stored func(d *dec) any) *executor.Request {
+	r := &executor.Request{Attempt: 1}
+	flags := d.uint()
+	r.ID = d.int()
+	r.Home, r.Once = flags&flagHome != 0, flags&flagOnce != 0
+	if flags&flagName != 0 {
+		r.Name = d.string()
+	}
+	if flags&flagKey != 0 {
+		r.Key = d.string()
+	}
+	if flags&flagTimeout != 0 {
+		r.Timeout = time.Duration(d.int())
+	}
+	if flags&flagPriority != 0 {
+		r.Priority = int(d.int())
+	}
+	if flags&flagKill != 0 {
+		r.Kill = time.Duration(d.int())
+	}
+	if flags&flagAttempt != 0 {
+		r.Attempt = int(d.uint())
+	}
+	if flags&flagWorkers != 0 {
+		for range d.count() {
+			r.Workers = append(r.Workers, d.string())
+		}
+	}
+	if flags&flagRefs != 0 {
+		r.Refs = d.sources(stored, maxSourceDepth)
+	}
+	r.Arg = d.source(stored, maxSourceDepth)
+	return r
+}
+
+const maxSourceDepth = 100
+
+// Forms of a source.
+const (
+	sourceData = iota
+	sourceStored
+	sourceMade // and how, added
+)
+
+func appendSources(b []byte, list []executor.Source, stored func(b []byte, v any) []byte) []byte {
+	b = binary.AppendUvarint(b, uint64(len(list)))
+	for i := range list {
+		b = appendSource(b, &list[i], stored)
+	}
+	return b
+}
+
+func appendSource(b []byte, s *executor.Source, stored func(b []byte, v any) []byte) []byte {
+	switch {
+	case s.Stored != nil:
+		return stored(append(b, sourceStored), s.Stored)
+	case s.Made != cell.Whole:
+		return appendSources(append(b, sourceMade+byte(s.Made)), s.Parts, stored)
+	}
+	return appendBytes(append(b, sourceData), s.Data)
+}
+
+func (d *dec) sources(stored func(d *dec) any, depth int) []executor.Source {
+	n := d.count()
+	list := make([]executor.Source, 0, min(n, 1024))
+	for range n {
+		if d.bad {
+			return nil
+		}
+		list = append(list, d.source(stored, depth))
+	}
+	return list
+}
+
+func (d *dec) source(stored func(d *dec) any, depth int) (s executor.Source) {
+	form := d.byte()
+	switch {
+	case depth == 0 || form > sourceMade+byte(cell.Concat) || form == sourceMade:
+		d.fail()
+	case form == sourceData:
+		s.Data = d.bytes()
+	case form == sourceStored:
+		s.Stored = stored(d)
+	default:
+		s.Made = cell.Made(form - sourceMade)
+		s.Parts = d.sources(stored, depth-1)
+	}
+	return s
+}
+
+// storedIn visits what is stored in sources.
+func storedIn(list []executor.Source, visit func(v any)) {
+	for i := range list {
+		if list[i].Stored != nil {
+			visit(list[i].Stored)
+		}
+		storedIn(list[i].Parts, visit)
+	}
+}

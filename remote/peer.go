@@ -1,0 +1,573 @@
+package remote
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nearfar/nearfar/executor"
+	"github.com/nearfar/nearfar/internal/child"
+	"github.com/nearfar/nearfar/internal/wire"
+)
+
+// A worker is a worker process, as the client has it: the Handler of its session.
+type worker struct {
+	ex            *Executor
+	name          string
+	network, addr string
+	pid, threads  int
+	functions     map[string]string
+	process       *child.Process // of proc
+	wire          *wire.Session
+	lost          chan struct{} // closed when the schedule knows that it is gone
+
+	// Guarded by ex.mu.
+	out         map[int64]*entry // calls that it has
+	waiting     int              // of those, with their slots lent
+	alone       *entry           // a suspect, which is run alone
+	draining    bool
+	gone        bool
+	taking      bool // it was asked for calls back
+	stored      int
+	storedBytes int64
+	finished    int64
+	kids        map[uint64]*executor.Foreign // calls of its tasks
+}
+
+// connect makes a session with a worker.
+func (ex *Executor) connect(ctx context.Context, network, addr string, p *child.Process) (*worker, error) {
+	hello, err := json.Marshal(clientHello{
+		Role: "client", Client: ex.key, Build: build(), Setup: ex.cfg.SetupData, MaxValue: ex.cfg.MaxValueBytes, Slots: ex.Slots(), Functions: ex.functions,
+	})
+	if err != nil {
+		return nil, err
+	}
+	cfg := wire.Config{
+		Token: ex.token, Hello: hello, HandshakeTimeout: ex.cfg.ConnectTimeout, HeartbeatTimeout: ex.cfg.HeartbeatTimeout,
+		MaxBody: ex.cfg.MaxValueBytes + 1<<20, Logger: ex.log,
+	}
+	if network == "tls" {
+		cfg.TLS = ex.tls.Clone()
+		if cfg.TLS.ServerName == "" {
+			cfg.TLS.ServerName = hostOf(addr)
+		}
+	}
+	session, err := wire.Dial(ctx, netOf(network), addr, cfg)
+	if err != nil {
+		return nil, dialError(network, addr, err)
+	}
+	var reply workerHello
+	if err := json.Unmarshal(session.PeerHello(), &reply); err != nil {
+		session.Kill(err)
+		return nil, fmt.Errorf("%w: %s://%s: a reply that cannot be read: %w", ErrHandshake, network, addr, err)
+	}
+	if reply.Setup != "" {
+		session.Kill(errors.New("its setup has failed"))
+		return nil, &executor.SetupError{Worker: reply.Name, Err: errors.New(reply.Setup)}
+	}
+	w := &worker{
+		ex: ex, name: reply.Name, network: network, addr: addr, pid: reply.PID, threads: max(1, reply.Threads), functions: reply.Functions,
+		process: p, wire: session, lost: make(chan struct{}), out: map[int64]*entry{}, kids: map[uint64]*executor.Foreign{},
+	}
+	if reply.Build != build() {
+		ex.log.Info("remote: the worker was built from other sources", "worker", w.name, "its", reply.Build, "ours", build())
+	}
+	ex.mu.Lock()
+	if ex.closed {
+		ex.mu.Unlock()
+		session.Kill(executor.ErrClosed)
+		return nil, executor.ErrClosed
+	}
+	ex.workers = append(ex.workers, w)
+	ex.met[w.name] = true
+	if ex.noWorkers != nil {
+		ex.noWorkers.Stop()
+		ex.noWorkers = nil
+	}
+	ex.mu.Unlock()
+	session.Start(w)
+	ex.tell(ex.cfg.Observer, true, w, nil)
+	ex.mu.Lock()
+	ex.pump()
+	ex.mu.Unlock()
+	return w, nil
+}
+
+// dialError makes one of package wire's errors this package's.
+func dialError(network, addr string, err error) error {
+	kind := ErrHandshake
+	if errors.Is(err, wire.ErrAuth) {
+		kind = ErrAuth
+	}
+	return fmt.Errorf("%w: %s://%s: %w", kind, network, addr, err)
+}
+
+// tell tells the Observer that a worker came or went.
+func (ex *Executor) tell(o *executor.Observer, up bool, w *worker, err error) {
+	if o == nil {
+		return
+	}
+	f := o.WorkerDown
+	if up {
+		f = o.WorkerUp
+	}
+	if f != nil {
+		f(executor.Event{Time: time.Now(), Worker: w.name, Err: err})
+	}
+}
+
+// kill kills the process of a call that was cancelled and goes on all the same.
+func (w *worker) kill(e *entry) {
+	w.ex.mu.Lock()
+	stuck := e.w == w && w.out[e.id] == e
+	w.ex.mu.Unlock()
+	if stuck && w.process != nil {
+		w.ex.log.Warn("remote: killing a worker whose task goes on after it was cancelled", "worker", w.name, "after", e.req.Kill)
+		w.process.Kill()
+	}
+}
+
+// Closed is the loss of the worker.
+func (w *worker) Closed(err error) {
+	if err == nil {
+		err = errors.New("it has closed the session")
+	}
+	if w.process != nil {
+		select { // how it ended says more
+		case <-w.process.Done():
+			err = w.process.Exit()
+		case <-time.After(time.Second): // of a process that is no more, it is there at once
+		}
+	}
+	then := w.ex.lose(w, err)
+	close(w.lost)
+	w.ex.tell(w.ex.cfg.Observer, false, w, err)
+	for _, f := range then {
+		f()
+	}
+	w.ex.mu.Lock()
+	w.ex.pump()
+	w.ex.empty()
+	w.ex.mu.Unlock()
+	w.ex.base.Changed()
+	w.ex.redial(w)
+}
+
+// Idle sends what there is room for now.
+func (w *worker) Idle() {
+	w.ex.mu.Lock()
+	w.ex.pump()
+	w.ex.mu.Unlock()
+}
+
+// Frame handles a frame of the worker.
+func (w *worker) Frame(kind byte, payload []byte) error {
+	d := &dec{b: payload}
+	switch kind {
+	case frameDone:
+		return w.done(d)
+	case frameBegun:
+		for len(d.b) > 0 && !d.bad {
+			w.begun(d.int())
+		}
+	case frameLate:
+		id := d.int()
+		w.late(id, executor.UnpackError(d.b, w.name))
+		return nil
+	case frameLent:
+		id, child := d.int(), d.uint()
+		w.lent(id, child)
+	case frameResumed:
+		w.resumed(d.int())
+	case frameSpawn:
+		return w.spawn(append([]byte(nil), payload...))
+	case frameCancelChild:
+		child, cause := d.uint(), executor.UnpackError(d.b, w.name)
+		d.b = nil
+		w.ex.mu.Lock()
+		f := w.kids[child]
+		w.ex.mu.Unlock()
+		if f != nil {
+			f.Cancel(cause)
+		}
+	case frameDropChild:
+		child := d.uint()
+		w.ex.mu.Lock()
+		f := w.kids[child]
+		delete(w.kids, child)
+		w.ex.mu.Unlock()
+		if f != nil {
+			f.Release()
+		}
+	case frameDraining:
+		w.ex.mu.Lock()
+		w.draining = true
+		w.ex.mu.Unlock()
+		w.ex.evacuate(w)
+	default:
+		return fmt.Errorf("%w: a frame of kind %d", errMalformed, kind)
+	}
+	return d.end()
+}
+
+// done is the end of a call at the worker.
+func (w *worker) done(d *dec) error {
+	id := d.int()
+	outcome := d.byte()
+	took := time.Duration(d.int())
+	var refs []executor.Source
+	var size int64
+	var last byte
+	switch outcome {
+	case outcomeValue:
+		refs = d.sources(func(d *dec) any { return w.ex.valueOf(d.int()) }, maxSourceDepth)
+	case outcomeStored:
+		size = d.int()
+	case outcomeError:
+		last = d.byte()
+	}
+	if d.bad || outcome > outcomeNone {
+		return errMalformed
+	}
+	ex := w.ex
+	ex.mu.Lock()
+	e := w.out[id]
+	if e == nil {
+		ex.mu.Unlock()
+		return nil // it was taken for lost
+	}
+	ex.leave(w, e)
+	w.finished++
+	if took > 0 {
+		if ex.took == 0 {
+			ex.took = float64(took)
+		}
+		ex.took += (float64(took) - ex.took) / 16
+		ex.ahead = aheadFor(ex.took)
+	}
+	if outcome == outcomeValue {
+		ex.received += int64(len(d.b))
+	}
+	if e.call == nil {
+		w.remade(e, outcome, size, d.b)
+		ex.mu.Unlock()
+		return nil
+	}
+	if outcome == outcomeNone && !e.gone && w.out != nil {
+		ex.mu.Unlock()
+		if e.call.Over() {
+			ex.mu.Lock()
+			ex.remove(e)
+			ex.mu.Unlock()
+			e.call.Returned()
+		} else { // it was taken back
+			ex.mu.Lock()
+			if ex.closed {
+				ex.remove(e)
+			} else {
+				ex.queue.push(e, true)
+			}
+			ex.mu.Unlock()
+			ex.recheck(e)
+		}
+		w.after()
+		return nil
+	}
+	ex.remove(e)
+	var s *stored
+	if outcome == outcomeStored {
+		s = &stored{id: id, size: size, req: e.req}
+		ex.keep(s, w)
+	}
+	ex.mu.Unlock()
+	switch outcome {
+	case outcomeValue:
+		data := d.b
+		if len(data) > 16<<10 { // decoding may keep it
+			data = append([]byte(nil), data...)
+		}
+		e.call.Deliver(w.name, data, refs)
+	case outcomeStored:
+		if e.req.Home {
+			ex.bg.Go(func() { ex.bringHome(w, e, s) }) // ends with the call
+			return nil
+		}
+		e.call.DeliverStored(w.name, s)
+	case outcomeError:
+		e.call.DeliverError(w.name, executor.UnpackError(d.b, w.name), last != 0)
+	}
+	w.after()
+	return nil
+}
+
+// after says that a call has left the schedule.
+func (w *worker) after() {
+	w.ex.mu.Lock()
+	empty := len(w.ex.tasks) == 0
+	w.ex.empty()
+	w.ex.mu.Unlock()
+	if empty {
+		w.ex.base.Changed()
+	}
+}
+
+// bringHome fetches a large value that is wanted in this process.
+func (ex *Executor) bringHome(w *worker, e *entry, s *stored) {
+	data, err := ex.Fetch(ex.ctx, s)
+	ex.Drop(s)
+	if err != nil {
+		e.call.DeliverError(w.name, err, true)
+	} else {
+		e.call.Deliver(w.name, data, nil)
+	}
+	w.after()
+}
+
+// remade ends the making of a lost value. mu is held.
+func (w *worker) remade(e *entry, outcome byte, size int64, data []byte) {
+	ex := w.ex
+	switch outcome {
+	case outcomeStored:
+		ex.remove(e)
+		e.value.size = size
+		w.stored++
+		w.storedBytes += size
+		ex.remade(e, w, nil)
+	case outcomeNone:
+		ex.queue.push(e, true)
+	case outcomeValue:
+		ex.remove(e)
+		ex.remade(e, nil, fmt.Errorf("%w: value %d came out smaller when it was computed again; tasks must give an equal value again", ErrDataLost, e.id))
+	default:
+		ex.remove(e)
+		ex.remade(e, nil, fmt.Errorf("%w: value %d could not be computed again: %w", ErrDataLost, e.id, executor.UnpackError(data, w.name)))
+	}
+}
+
+func (w *worker) begun(id int64) {
+	w.ex.mu.Lock()
+	e := w.out[id]
+	if e != nil {
+		e.begun = true
+	}
+	w.ex.mu.Unlock()
+	if e != nil && e.call != nil {
+		e.call.Begin(w.name)
+	}
+}
+
+func (w *worker) late(id int64, err error) {
+	w.ex.mu.Lock()
+	e := w.out[id]
+	w.ex.mu.Unlock()
+	if e != nil && e.call != nil {
+		e.call.Late(w.name, err)
+	}
+}
+
+// lent gives the slot of a call that waits to others, what it waits for first.
+func (w *worker) lent(id int64, child uint64) {
+	ex := w.ex
+	ex.mu.Lock()
+	defer ex.mu.Unlock()
+	e := w.out[id]
+	if e == nil || e.waiting {
+		return
+	}
+	e.begun, e.waiting = true, true
+	w.waiting++
+	if w.alone == e {
+		w.alone = nil // what it waits for may have to run here
+	}
+	if f := w.kids[child]; f != nil {
+		if a, ok := f.Call().Tag().(*entry); ok && a.w == nil && ex.tasks[a.id] == a {
+			a.first = true
+			ex.queue.remove(a)
+			ex.queue.push(a, true)
+		}
+	}
+}
+
+func (w *worker) resumed(id int64) {
+	w.ex.mu.Lock()
+	defer w.ex.mu.Unlock()
+	if e := w.out[id]; e != nil && e.waiting {
+		e.waiting = false
+		w.waiting--
+	}
+}
+
+// valueOf is a value that a worker refers to; nil if there is none.
+func (ex *Executor) valueOf(id int64) any {
+	ex.mu.Lock()
+	defer ex.mu.Unlock()
+	if s := ex.values[id]; s != nil {
+		return s
+	}
+	return &stored{id: id, err: fmt.Errorf("%w: value %d is not known", ErrDataLost, id)}
+}
+
+// spawn submits a call for a task of the worker. The payload is its to keep.
+func (w *worker) spawn(payload []byte) error {
+	d := &dec{b: payload}
+	child := d.uint()
+	function := d.string()
+	r := d.request(func(d *dec) any { return w.ex.valueOf(d.int()) })
+	if err := d.end(); err != nil {
+		return err
+	}
+	r.Function = function
+	ex := w.ex
+	ex.mu.Lock()
+	if w.kids == nil {
+		ex.mu.Unlock()
+		return nil
+	}
+	w.kids[child] = nil
+	ex.mu.Unlock()
+	f := ex.base.SubmitForeign(context.Background(), ex, r, func(f *executor.Foreign) { w.childDone(child, f) })
+	ex.mu.Lock()
+	if _, ok := w.kids[child]; ok {
+		w.kids[child] = f
+	}
+	ex.mu.Unlock()
+	return nil
+}
+
+// childDone tells the worker what became of it.
+func (w *worker) childDone(child uint64, f *executor.Foreign) {
+	ex := w.ex
+	b := binary.AppendUvarint(make([]byte, 0, 64), child)
+	data, refs, value, err := f.Result()
+	worker := f.Worker()
+	ex.mu.Lock()
+	if value == nil {
+		delete(w.kids, child)
+	}
+	ex.mu.Unlock()
+	var body []byte
+	switch {
+	case err != nil && f.Call().Cancelled():
+		b, body = appendString(append(b, outcomeNone), worker), executor.PackError(err)
+	case err != nil:
+		b, body = append(appendString(append(b, outcomeError), worker), 1), executor.PackError(err)
+	case value != nil:
+		b = appendString(append(b, outcomeStored), worker)
+		ex.mu.Lock()
+		b = ex.appendStored(b, value)
+		ex.mu.Unlock()
+	default:
+		ex.mu.Lock()
+		b = appendSources(appendString(append(b, outcomeValue), worker), refs, ex.appendStored)
+		ex.mu.Unlock()
+		body = data
+	}
+	sendFrame(w.wire, frameChild, b, body, nil)
+}
+
+// Call answers a request of the worker.
+func (w *worker) Call(ctx context.Context, head, body []byte) ([]byte, [][]byte, error) {
+	d := &dec{b: head}
+	switch d.byte() {
+	case callFrame:
+		kind := d.byte()
+		err := w.Frame(kind, body)
+		w.Idle()
+		return nil, nil, err
+	case callSource:
+		data, err := w.ex.Fetch(ctx, w.ex.valueOf(d.int()))
+		return nil, [][]byte{data}, err
+	case callStats:
+		data, err := w.ex.statsData()
+		return nil, [][]byte{data}, err
+	case callAll:
+		all, err := w.ex.CallAll(ctx, d.string(), body)
+		if err != nil {
+			return nil, nil, err
+		}
+		return nil, [][]byte{appendCalled(all)}, nil
+	case callScatter:
+		all := d.byte() != 0
+		var workers []string
+		for range d.count() {
+			workers = append(workers, d.string())
+		}
+		v, err := w.ex.Scatter(ctx, body, workers, all)
+		if err != nil {
+			return nil, nil, err
+		}
+		w.ex.mu.Lock()
+		b := w.ex.appendStored(binary.AppendUvarint(nil, 0), v)
+		w.ex.mu.Unlock()
+		return b, nil, nil
+	}
+	return nil, nil, errMalformed
+}
+
+// evacuate takes back what a worker that drains has not begun, and moves its values to
+// others.
+func (ex *Executor) evacuate(w *worker) {
+	ex.mu.Lock()
+	var ids []byte
+	for id, e := range w.out {
+		if !e.begun {
+			ids = binary.AppendVarint(ids, id)
+		}
+	}
+	var values []*stored
+	for _, s := range ex.values {
+		if len(s.holders) == 1 && s.holders[0] == w {
+			values = append(values, s)
+		}
+	}
+	ex.mu.Unlock()
+	if ids != nil {
+		w.wire.Send(frameTake, ids, nil)
+	}
+	ex.bg.Go(func() { // ends when all values are elsewhere, or ex is closed
+		for _, s := range values {
+			ex.hand(w, s)
+		}
+	})
+}
+
+// hand moves a value from a worker that drains to another.
+func (ex *Executor) hand(w *worker, s *stored) {
+	data, err := ex.Fetch(ex.ctx, s)
+	if err != nil {
+		return // it will be computed again
+	}
+	ex.mu.Lock()
+	var to *worker
+	for _, o := range ex.workers {
+		if o != w && !o.draining && (to == nil || o.storedBytes < to.storedBytes) {
+			to = o
+		}
+	}
+	ex.mu.Unlock()
+	if to == nil {
+		return
+	}
+	if _, _, err := to.wire.Call(ex.ctx, binary.AppendVarint([]byte{callPut}, s.id), data); err != nil {
+		return
+	}
+	ex.mu.Lock()
+	defer ex.mu.Unlock()
+	if s.dropped {
+		to.wire.Send(frameDrop, binary.AppendVarint(nil, s.id), nil)
+		return
+	}
+	ex.keep(s, to)
+	w.wire.Send(frameDrop, binary.AppendVarint(nil, s.id), nil)
+	for i, o := range s.holders {
+		if o == w {
+			s.holders = append(s.holders[:i], s.holders[i+1:]...)
+			w.stored--
+			w.storedBytes -= s.size
+			break
+		}
+	}
+}

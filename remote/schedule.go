@@ -1,0 +1,570 @@
+package remote
+
+import (
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nearfar/nearfar/executor"
+)
+
+// The client holds the schedule: which calls wait, which worker has which, and where
+// values are. It is guarded by Executor.mu. Nothing here calls into package executor
+// with mu held: an outcome may start, or cancel, other calls.
+
+// An entry is a call in the schedule, or a lost value that is computed again.
+type entry struct {
+	id     int64
+	call   *executor.Call // nil if it is only to make value again
+	req    *executor.Request
+	value  *stored   // to make again
+	inputs []*stored // what its sources refer to
+	kill   *time.Timer
+
+	// Guarded by mu.
+	w       *worker // that it was sent to; nil while it is queued
+	gone    bool    // it has left the schedule
+	begun   bool    // the worker said so
+	waiting bool    // with its slot lent
+	first   bool    // it is awaited by a task that has lent its slot
+	suspect bool    // it may have cost a worker its life: it is run alone
+	taking  bool    // it was asked back
+	lost    []string
+}
+
+// A stored is a value that stays at workers.
+type stored struct {
+	id   int64
+	size int64
+	req  *executor.Request // that makes it again; nil if nothing does
+
+	// Guarded by mu.
+	holders []*worker
+	dropped bool
+	remake  *entry        // that is under way
+	made    chan struct{} // closed when remake has ended
+	err     error         // how, if it failed
+}
+
+// A queue has the entries that were not sent, by priority.
+type queue struct {
+	levels []*level // the highest first
+	n      int
+}
+
+type level struct {
+	prio int
+	list []*entry
+}
+
+func (q *queue) push(e *entry, front bool) {
+	i, found := slices.BinarySearchFunc(q.levels, e.req.Priority, func(l *level, prio int) int {
+		switch {
+		case l.prio > prio:
+			return -1
+		case l.prio < prio:
+			return 1
+		}
+		return 0
+	})
+	if !found {
+		q.levels = slices.Insert(q.levels, i, &level{prio: e.req.Priority})
+	}
+	l := q.levels[i]
+	if front {
+		l.list = slices.Insert(l.list, 0, e)
+	} else {
+		l.list = append(l.list, e)
+	}
+	q.n++
+}
+
+// remove takes an entry out that is known to be in it.
+func (q *queue) remove(e *entry) {
+	for i, l := range q.levels {
+		if l.prio != e.req.Priority {
+			continue
+		}
+		if at := slices.Index(l.list, e); at >= 0 {
+			l.list = slices.Delete(l.list, at, at+1)
+			q.n--
+			if len(l.list) == 0 {
+				q.levels = slices.Delete(q.levels, i, i+1)
+			}
+		}
+		return
+	}
+}
+
+// position is how many are before e, or -1.
+func (q *queue) position(e *entry) int {
+	n := 0
+	for _, l := range q.levels {
+		if l.prio == e.req.Priority {
+			if at := slices.Index(l.list, e); at >= 0 {
+				return n + at
+			}
+			return -1
+		}
+		n += len(l.list)
+	}
+	return -1
+}
+
+// load is how many calls a worker has that need a slot.
+func (w *worker) load() int { return len(w.out) - w.waiting }
+
+// room is how many more calls a worker is to have. Each slot has one that waits, so that
+// it never waits for a round trip, and more when they are short.
+func (w *worker) room() int {
+	if w.draining || w.alone != nil {
+		return 0
+	}
+	return w.threads*(1+w.ex.ahead) - w.load()
+}
+
+// aheadFor is how many calls wait at a slot: as many as last about a millisecond.
+func aheadFor(took float64) int {
+	if took <= 0 {
+		return 1
+	}
+	return int(min(max(1, float64(time.Millisecond)/took), maxAhead))
+}
+
+const maxAhead = 512
+
+// pump sends what can be sent. mu is held.
+func (ex *Executor) pump() {
+	if ex.queue.n == 0 {
+		ex.balance()
+		return
+	}
+	skipped := 0
+	for li := 0; li < len(ex.queue.levels); li++ {
+		l := ex.queue.levels[li]
+		kept := 0 // entries before the one that is looked at, which stay
+		i := 0
+		for ; i < len(l.list); i++ {
+			e := l.list[i]
+			w := (*worker)(nil)
+			if skipped < maxSkipped {
+				w = ex.place(e)
+			}
+			if w == nil {
+				if skipped++; skipped >= maxSkipped || ex.free() == 0 {
+					break
+				}
+				l.list[kept] = e
+				kept++
+				continue
+			}
+			ex.queue.n--
+			ex.sendTo(w, e)
+		}
+		if kept < i {
+			n := copy(l.list[kept:], l.list[i:])
+			clear(l.list[kept+n:])
+			l.list = l.list[:kept+n]
+		}
+		if len(l.list) == 0 {
+			ex.queue.levels = slices.Delete(ex.queue.levels, li, li+1)
+			li--
+		}
+		if skipped >= maxSkipped || ex.free() == 0 {
+			return
+		}
+	}
+	ex.balance()
+}
+
+// maxSkipped is how many entries that cannot be placed now a pump looks behind.
+const maxSkipped = 64
+
+// free is how many calls the workers would take.
+func (ex *Executor) free() (n int) {
+	for _, w := range ex.workers {
+		n += max(0, w.room())
+	}
+	return n
+}
+
+// place chooses a worker for e, or none for now: the one that has most of its inputs,
+// else the least loaded. mu is held.
+func (ex *Executor) place(e *entry) *worker {
+	for _, s := range e.inputs {
+		if len(s.holders) == 0 && !ex.restore(s) {
+			return nil // it is being made again, and whoever does that pumps
+		}
+	}
+	var best *worker
+	var most int64
+	for _, s := range e.inputs {
+		for _, w := range s.holders {
+			if s.size > most && ex.suits(w, e) && w.room() > 0 && w.load() < 2*w.threads {
+				best, most = w, s.size
+			}
+		}
+	}
+	if len(e.inputs) > 1 {
+		bytes := map[*worker]int64{}
+		for _, s := range e.inputs {
+			for _, w := range s.holders {
+				if bytes[w] += s.size; bytes[w] > most && ex.suits(w, e) && w.room() > 0 {
+					best, most = w, bytes[w]
+				}
+			}
+		}
+	}
+	if best != nil {
+		return best
+	}
+	least := math.Inf(1)
+	for _, w := range ex.workers {
+		if !ex.suits(w, e) {
+			continue
+		}
+		free := w.room() > 0
+		if e.first && !w.draining && w.alone == nil && w.load() < w.threads {
+			free = true
+		}
+		if e.suspect && len(w.out) > 0 {
+			free = false
+		}
+		if load := float64(w.load()) / float64(w.threads); free && load < least {
+			best, least = w, load
+		}
+	}
+	return best
+}
+
+// suits reports whether w may run e.
+func (ex *Executor) suits(w *worker, e *entry) bool {
+	if w.functions[e.req.Function] != ex.functions[e.req.Function] {
+		return false
+	}
+	return len(e.req.Workers) == 0 || slices.Contains(e.req.Workers, w.name)
+}
+
+// sendTo sends e to w. mu is held.
+func (ex *Executor) sendTo(w *worker, e *entry) {
+	e.w, e.begun, e.waiting, e.first, e.taking = w, false, false, false, false
+	w.out[e.id] = e
+	if e.suspect {
+		w.alone = e
+	}
+	for _, s := range e.inputs {
+		if !slices.Contains(s.holders, w) {
+			ex.moved(e, s.size)
+		}
+	}
+	b := appendString(ex.scratch[:0], e.req.Function)
+	if len(e.req.Refs) == 0 && e.req.Arg.Stored == nil && len(e.req.Arg.Data) > maxFrame/2 {
+		// Its argument is large: no copy of it under the lock.
+		arg := e.req.Arg.Data
+		b = appendRequest(b, &executor.Request{
+			ID: e.req.ID, Name: e.req.Name, Key: e.req.Key, Attempt: e.req.Attempt, Priority: e.req.Priority,
+			Timeout: e.req.Timeout, Kill: e.req.Kill, Home: e.req.Home,
+		}, ex.appendStored)
+		b = binary.AppendUvarint(b[:len(b)-1], uint64(len(arg))) // in the place of a length of 0
+		head := slices.Clone(b)
+		ex.scratch = b
+		ex.sent += int64(len(arg))
+		sendFrame(w.wire, frameTask, head, arg, func(error) { ex.recheck(e) })
+		return
+	}
+	b = appendRequest(b, e.req, ex.appendStored)
+	ex.scratch = b[:0]
+	ex.sent += int64(len(e.req.Arg.Data))
+	if len(b) <= maxFrame {
+		w.wire.Send(frameTask, b, nil)
+		return
+	}
+	sendFrame(w.wire, frameTask, slices.Clone(b), nil, func(error) { ex.recheck(e) })
+}
+
+// recheck cancels a call that was cancelled while it was on its way.
+func (ex *Executor) recheck(e *entry) {
+	if e.call != nil && e.call.Over() {
+		ex.Cancelled(e.call)
+	}
+}
+
+// appendStored tells a worker of a value: its number, and who has it. mu is held.
+func (ex *Executor) appendStored(b []byte, v any) []byte {
+	s := v.(*stored)
+	b = binary.AppendVarint(b, s.id)
+	b = binary.AppendUvarint(b, uint64(len(s.holders)))
+	for _, w := range s.holders {
+		b = appendString(b, w.name)
+		b = appendString(b, w.network)
+		b = appendString(b, w.addr)
+	}
+	return b
+}
+
+// balance asks the worker that has most waiting for half of that, when another has
+// nothing. mu is held.
+func (ex *Executor) balance() {
+	for _, idle := range ex.workers {
+		if idle.load() >= idle.threads || idle.draining || idle.alone != nil {
+			continue
+		}
+		var from *worker
+		most := 0
+		for _, w := range ex.workers {
+			if extra := w.load() - w.threads; w != idle && !w.taking && extra > most {
+				from, most = w, extra
+			}
+		}
+		if from == nil {
+			return
+		}
+		ex.take(from, idle, (most+1)/2)
+	}
+}
+
+// take asks a worker for n calls back that another is to have. mu is held.
+func (ex *Executor) take(from, idle *worker, n int) {
+	var ids []byte
+	list := slices.SortedFunc(maps.Values(from.out), func(a, b *entry) int { return int(b.id - a.id) })
+	for _, e := range list { // the last that were sent, first
+		if n == 0 {
+			break
+		}
+		if e.begun || e.taking || !ex.suits(idle, e) {
+			continue
+		}
+		e.taking = true
+		ids = binary.AppendVarint(ids, e.id)
+		n--
+	}
+	if ids != nil {
+		from.taking = true
+		from.wire.Send(frameTake, ids, nil)
+	}
+}
+
+// leave takes an entry from its worker. mu is held.
+func (ex *Executor) leave(w *worker, e *entry) {
+	delete(w.out, e.id)
+	if e.waiting {
+		e.waiting = false
+		w.waiting--
+	}
+	if w.alone == e {
+		w.alone = nil
+	}
+	if e.taking {
+		w.taking = false
+	}
+	if e.kill != nil {
+		e.kill.Stop()
+	}
+	e.w = nil
+}
+
+// add puts an entry into the schedule. mu is held.
+func (ex *Executor) add(e *entry, front bool) {
+	ex.tasks[e.id] = e
+	ex.queue.push(e, front)
+	if len(ex.workers) == 0 {
+		ex.startNoWorkers()
+	}
+}
+
+// remove takes it out for good. mu is held.
+func (ex *Executor) remove(e *entry) {
+	e.gone = true
+	if ex.tasks[e.id] == e {
+		delete(ex.tasks, e.id)
+	}
+}
+
+// restore has a lost value made again. It is true if it need not be, or never will be:
+// then whoever fetches it is told. mu is held.
+func (ex *Executor) restore(s *stored) bool {
+	if len(s.holders) > 0 || s.err != nil {
+		return true
+	}
+	if s.remake != nil {
+		return false
+	}
+	if s.req == nil {
+		s.err = fmt.Errorf("%w: value %d had its last copy on a worker that is gone, and no task to compute it again", ErrDataLost, s.id)
+		return true
+	}
+	req := *s.req
+	e := &entry{id: s.id, req: &req, value: s}
+	storedIn([]executor.Source{req.Arg}, func(v any) { e.inputs = append(e.inputs, v.(*stored)) })
+	storedIn(req.Refs, func(v any) { e.inputs = append(e.inputs, v.(*stored)) })
+	s.remake, s.made = e, make(chan struct{})
+	ex.retried++
+	ex.tasks[e.id] = e
+	ex.queue.push(e, true)
+	return false
+}
+
+// lose is what follows when a worker is gone: what it had runs elsewhere. It returns
+// what is to be done without the lock.
+func (ex *Executor) lose(w *worker, cause error) (then []func()) {
+	ex.mu.Lock()
+	defer ex.mu.Unlock()
+	w.gone = true
+	ex.workers = slices.DeleteFunc(ex.workers, func(o *worker) bool { return o == w })
+	for _, s := range ex.values {
+		s.holders = slices.DeleteFunc(s.holders, func(o *worker) bool { return o == w })
+	}
+	list := slices.SortedFunc(maps.Values(w.out), func(a, b *entry) int { return int(a.id - b.id) })
+	begun := 0
+	for _, e := range list {
+		if e.begun && !e.waiting {
+			begun++
+		}
+	}
+	// Those that may have been running: the ones known to, and the next in line.
+	suspects, spare := begun, max(0, w.threads-begun)
+	if spare > 0 {
+		suspects += min(spare*(1+ex.ahead), w.load()-begun)
+	}
+	for _, e := range list {
+		blamed := e.begun || spare > 0
+		if !e.begun && spare > 0 && ex.ahead == 1 {
+			spare--
+		}
+		sole := suspects <= w.threads
+		ex.leave(w, e)
+		then = append(then, ex.rerun(w, e, blamed, sole, cause))
+	}
+	for _, f := range w.kids {
+		if f != nil {
+			then = append(then, func() { f.Cancel(fmt.Errorf("%w: %s, which ran the task that submitted it", ErrWorkerLost, w.name)) })
+		}
+	}
+	w.kids = nil
+	if len(ex.workers) == 0 && ex.queue.n > 0 {
+		ex.startNoWorkers()
+	}
+	return then
+}
+
+// rerun says what becomes of a call whose worker is gone. mu is held.
+func (ex *Executor) rerun(w *worker, e *entry, blamed, sole bool, cause error) func() {
+	if blamed {
+		e.suspect = true
+		if sole {
+			e.lost = append(e.lost, w.name)
+		}
+	}
+	if e.call == nil {
+		ex.queue.push(e, true)
+		return func() {}
+	}
+	if e.req.Once && blamed {
+		ex.remove(e)
+		return func() {
+			e.call.Lost()
+			e.call.Fail(fmt.Errorf("%w: %s, and the task may have started, which WithAtMostOnce lets it do once: %w", ErrWorkerLost, w.name, cause))
+		}
+	}
+	if len(e.lost) >= ex.cfg.MaxLosses {
+		ex.remove(e)
+		return func() {
+			e.call.Lost()
+			e.call.Fail(&LostError{Losses: len(e.lost), Workers: e.lost, Cause: cause})
+		}
+	}
+	ex.remove(e)
+	return func() {
+		if !e.call.Lost() {
+			e.call.Returned()
+			return
+		}
+		next, err := ex.newEntry(e.call)
+		if err != nil {
+			e.call.Fail(err)
+			return
+		}
+		next.suspect, next.lost = e.suspect, e.lost
+		ex.submit(next, true)
+	}
+}
+
+// misfit says why no worker can run e, or nil. mu is held.
+func (ex *Executor) misfit(e *entry) error {
+	if len(ex.workers) == 0 {
+		return nil
+	}
+	name := e.req.Function
+	var lacking []string
+	for _, w := range ex.workers {
+		switch theirs, ok := w.functions[name]; {
+		case !ok:
+			lacking = append(lacking, w.name+" has no such function (it was built from other sources)")
+		case theirs != ex.functions[name]:
+			lacking = append(lacking, w.name+" has one with other argument or result types (fingerprint "+theirs+", here "+ex.functions[name]+")")
+		default:
+			if len(e.req.Workers) > 0 && !ex.known(e.req.Workers) {
+				return fmt.Errorf("%w: WithWorkers(%s): there is none of that name; there are %s", executor.ErrConfig, strings.Join(e.req.Workers, ", "), strings.Join(ex.names(), ", "))
+			}
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: %s: %s", executor.ErrNotRegistered, name, strings.Join(lacking, "; "))
+}
+
+// known reports whether some worker has one of the names, or had.
+func (ex *Executor) known(names []string) bool {
+	return slices.ContainsFunc(names, func(n string) bool { return ex.met[n] })
+}
+
+func (ex *Executor) names() (list []string) {
+	for _, w := range ex.workers {
+		list = append(list, w.name)
+	}
+	return list
+}
+
+// startNoWorkers fails what waits when there has been no worker for too long. mu is held.
+func (ex *Executor) startNoWorkers() {
+	if ex.noWorkers != nil || ex.closed {
+		return
+	}
+	ex.noWorkers = time.AfterFunc(ex.cfg.NoWorkersTimeout, func() {
+		var calls []*executor.Call
+		ex.mu.Lock()
+		ex.noWorkers = nil
+		if len(ex.workers) == 0 {
+			for _, e := range ex.tasks {
+				ex.remove(e)
+				if e.call != nil {
+					calls = append(calls, e.call)
+				} else {
+					ex.remade(e, nil, fmt.Errorf("%w: value %d: %w", ErrDataLost, e.id, ErrNoWorkers))
+				}
+			}
+			ex.queue = queue{}
+		}
+		ex.mu.Unlock()
+		for _, c := range calls {
+			c.Fail(fmt.Errorf("%w: for %v", ErrNoWorkers, ex.cfg.NoWorkersTimeout))
+		}
+		ex.base.Changed()
+	})
+}
+
+// remade ends the making of a value again. mu is held.
+func (ex *Executor) remade(e *entry, w *worker, err error) {
+	s := e.value
+	if w != nil {
+		s.holders = append(s.holders, w)
+		ex.values[s.id] = s
+	} else {
+		s.err = err
+	}
+	s.remake = nil
+	close(s.made)
+}

@@ -1,0 +1,453 @@
+package remote
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	"github.com/nearfar/nearfar/executor"
+	"github.com/nearfar/nearfar/internal/child"
+	"github.com/nearfar/nearfar/internal/wire"
+	"github.com/nearfar/nearfar/pool"
+)
+
+// A WorkerConfig says how a worker serves.
+type WorkerConfig struct {
+	// Listen is where, as a URL: tcp://host:port, tls://host:port, or unix:///path.
+	// Port 0 picks one.
+	Listen string
+	// Name is what clients call the worker. Defaults to the host's name and the process's id.
+	Name string
+	// Workers is how many processes serve, Threads how many tasks each runs at a time.
+	// They default to 1 and to GOMAXPROCS.
+	Workers, Threads int
+	// Token is the secret that clients prove to have, or TokenFile the name of a file
+	// that holds it.
+	Token, TokenFile string
+	// CertFile, KeyFile and CAFile are PEM files: the worker's certificate and key, and
+	// the certificates that clients' must be signed by.
+	CertFile, KeyFile, CAFile string
+	// MemoryLimit is the memory limit of a process, in bytes. Defaults to none.
+	MemoryLimit int64
+	// MaxValueBytes is the size above which a value is refused. Defaults to 1 GiB.
+	MaxValueBytes int64
+	// Insecure allows to listen off loopback without TLS and a token.
+	Insecure bool
+	// HandshakeTimeout bounds a handshake, and DrainTimeout how long Serve waits for
+	// what runs when its ctx has ended. They default to 5 s and 30 s.
+	HandshakeTimeout, DrainTimeout time.Duration
+	// Logger defaults to slog.Default().
+	Logger *slog.Logger
+}
+
+// A clientHello is what a client, or a peer, says first.
+type clientHello struct {
+	Role      string // "client" or "peer"
+	Client    string // a key that only the client, and those it told, know
+	Build     string
+	Setup     []byte            `json:",omitempty"`
+	MaxValue  int64             `json:",omitempty"`
+	Slots     int               `json:",omitempty"`
+	Functions map[string]string `json:",omitempty"` // fingerprints by name
+}
+
+// A workerHello is what the worker answers.
+type workerHello struct {
+	Name      string
+	PID       int
+	Threads   int
+	Build     string
+	Functions map[string]string
+	Setup     string `json:",omitempty"` // why it cannot run tasks
+}
+
+// A server is a worker process.
+type server struct {
+	name    string
+	threads int
+	pool    *pool.Pool
+	log     *slog.Logger
+	peers   *peers
+	wire    wire.Config
+
+	mu       sync.Mutex
+	sessions map[string]*session // by the client's key
+	all      sync.WaitGroup      // sessions, of clients and peers
+}
+
+// Serve runs tasks for clients that connect, until ctx ends: then it takes no new
+// tasks, waits for what runs for DrainTimeout at most, and returns. The error is that of
+// a configuration that makes no sense, or of listening.
+func Serve(ctx context.Context, cfg WorkerConfig) error {
+	srv, l, err := newServer(cfg)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(os.Stderr, "nearfar: worker %s listening on %s\n", srv.name, listeningOn(cfg.Listen, l.Addr()))
+	return srv.serve(ctx, l, cfg.DrainTimeout)
+}
+
+func newServer(cfg WorkerConfig) (*server, net.Listener, error) {
+	if cfg.Workers > 1 {
+		return nil, nil, fmt.Errorf("%w: WorkerConfig.Workers: %d: one listener serves one process; start one worker a process, each on a port of its own", executor.ErrConfig, cfg.Workers)
+	}
+	network, addr, err := splitListen(cfg.Listen)
+	if err != nil {
+		return nil, nil, err
+	}
+	token, err := readToken(cfg.Token, cfg.TokenFile)
+	if err != nil {
+		return nil, nil, err
+	}
+	var tlsConfig *tls.Config
+	if network == "tls" {
+		if tlsConfig, err = serverTLS(cfg); err != nil {
+			return nil, nil, err
+		}
+	}
+	if network != "unix" && !isLoopback(addr) && !cfg.Insecure && (tlsConfig == nil || token == nil) {
+		return nil, nil, fmt.Errorf("%w: WorkerConfig.Listen: %q is not loopback, and without TLS and a token anybody there could run functions here; listen on tls:// with a token, or set Insecure", executor.ErrConfig, cfg.Listen)
+	}
+	l, err := net.Listen(netOf(network), addr)
+	if err != nil {
+		return nil, nil, fmt.Errorf("remote: %w", err)
+	}
+	srv := &server{
+		name: cfg.Name, threads: cfg.Threads, log: cfg.Logger, sessions: map[string]*session{},
+		wire: wire.Config{Token: token, TLS: tlsConfig, HandshakeTimeout: cfg.HandshakeTimeout, MaxBody: cfg.MaxValueBytes, Logger: cfg.Logger},
+	}
+	if srv.name == "" {
+		host, _ := os.Hostname()
+		srv.name = fmt.Sprintf("%s-%d", host, os.Getpid())
+	}
+	if srv.threads == 0 {
+		srv.threads = runtime.GOMAXPROCS(0)
+	}
+	if srv.log == nil {
+		srv.log = slog.Default()
+	}
+	srv.pool = pool.New(pool.Config{Slots: srv.threads})
+	peerWire := srv.wire
+	if tlsConfig != nil {
+		peerWire.TLS = &tls.Config{Certificates: tlsConfig.Certificates, RootCAs: tlsConfig.ClientCAs, InsecureSkipVerify: tlsConfig.ClientCAs == nil}
+	}
+	srv.peers = newPeers(peerWire)
+	return srv, l, nil
+}
+
+// serve serves what comes to l until ctx ends, or a client's lifeline.
+func (srv *server) serve(ctx context.Context, l net.Listener, drain time.Duration) error {
+	listener := wire.Listen(l, srv.wire, srv.hello)
+	tickCtx, stop := context.WithCancel(context.Background())
+	var ticking sync.WaitGroup
+	ticking.Go(func() { srv.tick(tickCtx) }) // ends with stop
+	for {
+		w, err := listener.Accept(ctx)
+		if err != nil {
+			break
+		}
+		srv.accept(w)
+	}
+	if drain == 0 {
+		drain = 30 * time.Second
+	}
+	srv.drain(drain)
+	err := listener.Close()
+	stop()
+	ticking.Wait()
+	srv.peers.close()
+	srv.mu.Lock()
+	open := srv.sessions
+	srv.mu.Unlock()
+	for _, s := range open {
+		closing, cancel := context.WithTimeout(context.Background(), time.Second)
+		_ = s.wire.Close(closing)
+		cancel()
+	}
+	srv.all.Wait()
+	srv.pool.Close()
+	return err
+}
+
+// drain tells clients that the worker goes, and waits until nothing runs here.
+func (srv *server) drain(limit time.Duration) {
+	deadline := time.Now().Add(limit)
+	srv.mu.Lock()
+	for _, s := range srv.sessions {
+		s.wire.Send(frameDraining, nil, nil)
+	}
+	srv.mu.Unlock()
+	for time.Now().Before(deadline) {
+		busy := false
+		srv.mu.Lock()
+		for _, s := range srv.sessions {
+			s.mu.Lock()
+			busy = busy || len(s.runs) > 0 || len(s.values) > 0
+			s.mu.Unlock()
+		}
+		srv.mu.Unlock()
+		if !busy {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// hello answers a client, or a peer.
+func (srv *server) hello(data []byte) ([]byte, error) {
+	var h clientHello
+	if err := json.Unmarshal(data, &h); err != nil {
+		return nil, fmt.Errorf("a hello that cannot be read: %w", err)
+	}
+	reply := workerHello{Name: srv.name, PID: os.Getpid(), Threads: srv.threads, Build: build(), Functions: executor.Registered()}
+	switch h.Role {
+	case "peer":
+		srv.mu.Lock()
+		known := srv.sessions[h.Client] != nil
+		srv.mu.Unlock()
+		if !known {
+			return nil, errors.New("a peer for a client that is not here")
+		}
+		reply.Functions = nil
+	case "client":
+		if err := executor.SetUp(context.Background(), srv.name, h.Setup); err != nil {
+			reply.Setup = err.Error()
+		}
+	default:
+		return nil, fmt.Errorf("a hello of role %q", h.Role)
+	}
+	return json.Marshal(reply)
+}
+
+// accept starts a session.
+func (srv *server) accept(w *wire.Session) {
+	var h clientHello
+	if json.Unmarshal(w.PeerHello(), &h) != nil {
+		w.Kill(errMalformed)
+		return
+	}
+	srv.all.Add(1)
+	if h.Role == "peer" {
+		w.Start(&peerSession{srv: srv, key: h.Client})
+		return
+	}
+	s := newSession(srv, w, &h)
+	srv.mu.Lock()
+	old := srv.sessions[h.Client]
+	srv.sessions[h.Client] = s
+	srv.mu.Unlock()
+	if old != nil { // the same client, which has lost the connection without our knowing (R5)
+		old.wire.Kill(errors.New("remote: replaced by a new session of the same client"))
+		<-old.done
+	}
+	w.Start(s)
+}
+
+func (srv *server) left(s *session) {
+	srv.mu.Lock()
+	if srv.sessions[s.key] == s {
+		delete(srv.sessions, s.key)
+	}
+	srv.mu.Unlock()
+	srv.all.Done()
+}
+
+// tick has sessions tell which calls have begun.
+func (srv *server) tick(ctx context.Context) {
+	t := time.NewTicker(tellAfter)
+	defer t.Stop()
+	for {
+		select {
+		case now := <-t.C:
+			srv.mu.Lock()
+			open := make([]*session, 0, len(srv.sessions))
+			for _, s := range srv.sessions {
+				open = append(open, s)
+			}
+			srv.mu.Unlock()
+			for _, s := range open {
+				s.tick(now)
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// A peerSession is another worker's, which fetches a client's values.
+type peerSession struct {
+	srv *server
+	key string
+}
+
+func (p *peerSession) Frame(byte, []byte) error { return errMalformed }
+func (p *peerSession) Idle()                    {}
+func (p *peerSession) Closed(error)             { p.srv.all.Done() }
+
+func (p *peerSession) Call(_ context.Context, head, _ []byte) ([]byte, [][]byte, error) {
+	d := &dec{b: head}
+	if d.byte() != callFetch {
+		return nil, nil, errMalformed
+	}
+	p.srv.mu.Lock()
+	s := p.srv.sessions[p.key]
+	p.srv.mu.Unlock()
+	if s == nil {
+		return nil, nil, errors.New("the client is not here")
+	}
+	data, err := s.fetchLocal(d.int())
+	return nil, [][]byte{data}, err
+}
+
+// peers are the sessions to other workers, made when they are first needed.
+type peers struct {
+	wire   wire.Config
+	flight singleflight.Group
+
+	mu     sync.Mutex
+	open   map[string]*wire.Session
+	closed bool
+}
+
+func newPeers(cfg wire.Config) *peers { return &peers{wire: cfg, open: map[string]*wire.Session{}} }
+
+// get is the session to a holder, for a client.
+func (p *peers) get(ctx context.Context, h holder, client string) (*wire.Session, error) {
+	key := client + "\x00" + h.network + "\x00" + h.addr
+	p.mu.Lock()
+	w := p.open[key]
+	p.mu.Unlock()
+	if w != nil {
+		return w, nil
+	}
+	v, err, _ := p.flight.Do(key, func() (any, error) {
+		cfg := p.wire
+		cfg.Hello, _ = json.Marshal(clientHello{Role: "peer", Client: client, Build: build()})
+		if h.network != "tls" {
+			cfg.TLS = nil
+		} else if cfg.TLS != nil {
+			cfg.TLS = cfg.TLS.Clone()
+			cfg.TLS.ServerName, _, _ = net.SplitHostPort(h.addr)
+		}
+		w, err := wire.Dial(ctx, netOf(h.network), h.addr, cfg)
+		if err != nil {
+			return nil, err
+		}
+		p.mu.Lock()
+		if p.closed {
+			p.mu.Unlock()
+			w.Kill(errors.New("remote: the worker is closing"))
+			return nil, errors.New("remote: the worker is closing")
+		}
+		p.open[key] = w
+		p.mu.Unlock()
+		w.Start(&peerClient{peers: p, key: key})
+		return w, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return v.(*wire.Session), nil
+}
+
+func (p *peers) close() {
+	p.mu.Lock()
+	p.closed = true
+	open := p.open
+	p.open = map[string]*wire.Session{}
+	p.mu.Unlock()
+	for _, w := range open {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		_ = w.Close(ctx)
+		cancel()
+	}
+}
+
+// A peerClient is this side of a session to a peer.
+type peerClient struct {
+	peers *peers
+	key   string
+}
+
+func (c *peerClient) Frame(byte, []byte) error { return errMalformed }
+func (c *peerClient) Idle()                    {}
+func (c *peerClient) Call(context.Context, []byte, []byte) ([]byte, [][]byte, error) {
+	return nil, nil, errMalformed
+}
+
+func (c *peerClient) Closed(error) {
+	c.peers.mu.Lock()
+	defer c.peers.mu.Unlock()
+	delete(c.peers.open, c.key)
+}
+
+// A childSecret is what a spawned worker is told over its pipe.
+type childSecret struct {
+	Name        string
+	Network     string
+	Addr        string
+	Threads     int
+	Token       string
+	MemoryLimit int64
+	MaxValue    int64
+	Handshake   time.Duration
+}
+
+// A childReport is what it answers when it listens.
+type childReport struct{ Network, Addr string }
+
+// Init makes this process serve, and never returns, if it was started as a worker:
+// spawned by an executor on the backend proc, or with NEARFAR_WORKER in its environment,
+// a URL such as tcp://127.0.0.1:8786?threads=2. Else it does nothing. It is the first
+// line of main, and of TestMain.
+func Init() {
+	if parent, ok := child.Inherited(); ok {
+		parent.IgnoreInterrupt()
+		parent.ExitWhenGone(0)
+		if err := serveChild(parent); err != nil {
+			fmt.Fprintln(os.Stderr, "nearfar: worker:", err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	serveFromEnv()
+}
+
+func serveChild(parent *child.Parent) error {
+	var secret childSecret
+	if err := json.Unmarshal(parent.Secret(), &secret); err != nil {
+		return err
+	}
+	runtime.GOMAXPROCS(secret.Threads)
+	if secret.MemoryLimit > 0 {
+		debug.SetMemoryLimit(secret.MemoryLimit)
+	}
+	srv, l, err := newServer(WorkerConfig{
+		Listen: secret.Network + "://" + secret.Addr, Name: secret.Name, Threads: secret.Threads, Token: secret.Token,
+		MaxValueBytes: secret.MaxValue, HandshakeTimeout: secret.Handshake,
+	})
+	if err != nil {
+		return err
+	}
+	report, err := json.Marshal(childReport{secret.Network, l.Addr().String()})
+	if err != nil {
+		return err
+	}
+	if err := parent.Ready(report); err != nil {
+		return err
+	}
+	ctx, stop := notifyTerm()
+	defer stop()
+	return srv.serve(ctx, l, 0)
+}
