@@ -132,10 +132,13 @@ func (w *worker) kill(e *entry) {
 
 // Closed is the loss of the worker.
 func (w *worker) Closed(err error) {
+	w.ex.mu.Lock()
+	closed := w.ex.closed
+	w.ex.mu.Unlock()
 	if err == nil {
 		err = errors.New("it has closed the session")
 	}
-	if w.process != nil {
+	if w.process != nil && !closed {
 		select { // how it ended says more
 		case <-w.process.Done():
 			err = w.process.Exit()
