@@ -90,7 +90,11 @@ func (c *Call) Err() error { return c.core().Err() }
 
 // Tag is what SetTag has set, for the backend's own use; at first nil.
 func (c *Call) Tag() any {
-	m := c.work().peek()
+	w, ok := c.Owner.(work)
+	if !ok {
+		return nil // a batch, or a share of a run
+	}
+	m := w.peek()
 	if m == nil {
 		return nil
 	}
@@ -229,6 +233,33 @@ func (c *Call) Lost() bool {
 	return true
 }
 
+// Sent is told that the call was sent to where it may start, and Gone that it is not
+// there any more. Sent may be called with locks held.
+func (c *Call) Sent() {
+	if s, ok := c.Owner.(interface{ sent() }); ok {
+		s.sent()
+	}
+}
+
+// Gone is told that the function of the call does not run, and will not before the
+// next Sent.
+func (c *Call) Gone() {
+	if s, ok := c.Owner.(interface{ returned() }); ok {
+		s.returned()
+	}
+}
+
+// CancelPending cancels the call if it has not begun.
+func (c *Call) CancelPending() {
+	var w cell.Wave
+	c.core().CancelPending(cell.CancelError(nil), &w)
+	w.Run()
+}
+
+// A Withdrawer is a backend that takes calls back which have not begun: it has
+// CancelPending called then.
+type Withdrawer interface{ Withdraw(c *Call) }
+
 // Fail ends the call with an error, whatever attempts it has left.
 func (c *Call) Fail(err error) {
 	m := c.work().more()
@@ -275,7 +306,7 @@ func (c *Call) Cancel(cause error) { cancelWith(c.core(), cause) }
 
 // sources of a task: its argument was encoded when it was submitted.
 func (t *task[A, R]) sources(m *more) (Source, []Source, error) {
-	refs, err := sourcesOf(m, m.inputs)
+	refs, err := sourcesOf(m, references(m.base, &t.arg))
 	return Source{Data: m.arg}, refs, err
 }
 
@@ -456,9 +487,6 @@ func (b *Base) load(ctx context.Context, src Source, t reflect.Type) (reflect.Va
 		case cell.Concat:
 			v = reflect.AppendSlice(v, p)
 		}
-	}
-	if v.Kind() == reflect.Slice && v.IsNil() {
-		v = reflect.MakeSlice(t, 0, 0)
 	}
 	return v, nil
 }

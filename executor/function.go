@@ -26,7 +26,8 @@ type function struct {
 	// Of a registered function.
 	print  codec.Fingerprint
 	invoke func(ctx context.Context, arg []byte) ([]byte, error)
-	host   func() hosted // makes a task of it that came from elsewhere
+	host   func() hosted       // makes a task of it that came from elsewhere
+	lease  func() hostedLeaser // makes a lease of its calls
 }
 
 // A funcID tells functions apart: by their code, and by their types too, since the

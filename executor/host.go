@@ -272,7 +272,7 @@ func (t *hostedTask[A, R]) invoke(ctx context.Context) error {
 		return err
 	}
 	for _, ref := range references(b, &v) {
-		src, err := t.carried(ctx, ref)
+		src, err := carried(ctx, t.peek(), ref)
 		if err != nil {
 			return err
 		}
@@ -283,10 +283,10 @@ func (t *hostedTask[A, R]) invoke(ctx context.Context) error {
 }
 
 // carried is the value of a future in a result, which travels with it.
-func (t *hostedTask[A, R]) carried(ctx context.Context, ref cell.Value) (Source, error) {
+func carried(ctx context.Context, m *more, ref cell.Value) (Source, error) {
 	if s := ref.Base().State(); s != cell.Finished {
 		return Source{}, fmt.Errorf("%w: the result of %s has a future in it that is not finished but %v; wait for it before you return it",
-			ErrNotEncodable, t.peek().fn.name(), futures.State(s))
+			ErrNotEncodable, m.fn.name(), futures.State(s))
 	}
 	if !ref.Pin() {
 		return Source{}, futures.ErrReleased
@@ -295,7 +295,7 @@ func (t *hostedTask[A, R]) carried(ctx context.Context, ref cell.Value) (Source,
 	if err := ref.Bring(ctx); err != nil {
 		return Source{}, err
 	}
-	return sourceOf(t.peek(), ref.Source())
+	return sourceOf(m, ref.Source())
 }
 
 // hostBackend is the driver's side of the executor that hosted tasks see.
@@ -348,8 +348,11 @@ func (h hostBackend) CallAll(ctx context.Context, function string, arg []byte) (
 
 // taskID is the number of the task.
 func (a *Attempt) taskID() int64 {
-	if w, ok := a.core.Owner.(work); ok {
+	switch w := a.core.Owner.(type) {
+	case work:
 		return w.more().id.Load()
+	case interface{ number() int64 }:
+		return w.number()
 	}
 	return 0
 }

@@ -53,6 +53,7 @@ type mapJob[A, R any] struct {
 	out   []R             // the sheet's, which may be released meanwhile; nil once it is over
 	ready bool            // the items could be run
 	span  *pool.Span      // that runs the items
+	lease *Lot            // or what the backend leases them from
 	tasks []mapTask[A, R] // or one for each
 	left  atomic.Int64    // tasks that have not ended
 
@@ -114,6 +115,17 @@ func (j *mapJob[A, R]) start(ctx context.Context, waits bool) (begin, block func
 	bounded := j.base.room.limit > 0
 	nothing := func() {}
 	host, ok := j.base.backend.(spanHost)
+	if leaser, far := j.base.backend.(Leaser); far && !bounded && !o.has(needsAttempt) {
+		j.mu.Lock()
+		j.lease = &Lot{job: j}
+		j.mu.Unlock()
+		return func() {
+			leaser.Lease(j.lease)
+			if j.core.Settled() { // whoever did that may have come before the lease
+				leaser.Stop(j.lease, j.core.Err())
+			}
+		}, nothing
+	}
 	switch {
 	case (!ok || o.has(needsAttempt)) && bounded && waits:
 		return func() { go j.startTasks(ctx) }, nothing // which blocks, where nobody may
@@ -194,11 +206,14 @@ func (j *mapJob[A, R]) stop() {
 	j.stopLocked()
 	room := j.admitted
 	j.admitted = 0
-	s, tasks := j.span, j.tasks
+	s, tasks, lease := j.span, j.tasks, j.lease
 	j.mu.Unlock()
 	j.base.room.leave(room)
 	if s != nil {
 		s.Stop()
+	}
+	if lease != nil {
+		j.base.backend.(Leaser).Stop(lease, nil)
 	}
 	for i := range tasks {
 		tasks[i].withdraw()
@@ -247,8 +262,11 @@ func (j *mapJob[A, R]) itemFailed(i int, err error) (stop bool) {
 // plan is Batch.Plan, near.
 func (j *mapJob[A, R]) plan() cell.Plan {
 	j.mu.Lock()
-	s, tasks := j.span, len(j.tasks)
+	s, tasks, lease := j.span, len(j.tasks), j.lease
 	j.mu.Unlock()
+	if lease != nil {
+		return cell.Plan(j.base.backend.(Leaser).Plan(lease))
+	}
 	if s == nil {
 		return cell.Plan{Chunks: tasks, ItemsPerChunk: min(1, tasks)}
 	}
@@ -296,10 +314,13 @@ func (j *mapJob[A, R]) Cancelled(_ cell.State, cause error, w *cell.Wave) {
 	j.end(cause, w)
 	j.stop()
 	j.mu.Lock()
-	tasks := j.tasks
+	tasks, lease := j.tasks, j.lease
 	j.mu.Unlock()
 	for i := range tasks {
 		cancelWith(tasks[i].core(), cause)
+	}
+	if lease != nil {
+		j.base.backend.(Leaser).Stop(lease, cause)
 	}
 	j.more.settled()
 }

@@ -219,6 +219,9 @@ func (s *stream[A, R]) nextReady(wait bool) (*seqTask[A, R], bool) {
 // home says that the results of a MapSeq are wanted here.
 func (t *seqTask[A, R]) home() bool { return true }
 
+// sent counts the item among those whose functions may run, elsewhere.
+func (t *seqTask[A, R]) sent() { t.of.running.Add(1) }
+
 func (t *seqTask[A, R]) Fire(_ *cell.Hook, w *cell.Wave) {
 	s := t.of
 	s.mu.Lock()

@@ -86,6 +86,10 @@ func (t *mapTask[A, R]) needs(c *cell.Core) bool { return t.job.needs(c) }
 
 // withdraw cancels the item if it has not started.
 func (t *mapTask[A, R]) withdraw() {
+	if far, ok := t.job.base.backend.(Withdrawer); ok {
+		far.Withdraw((*Call)(t.core()))
+		return
+	}
 	var w cell.Wave
 	t.core().CancelPending(cell.CancelError(nil), &w)
 	w.Run()

@@ -159,9 +159,6 @@ func RunOnAll[A, R any](ctx context.Context, ex Executor, fn func(context.Contex
 		return nil, cell.ContextError(ctx)
 	}
 	if _, ok := b.backend.(Caller); ok {
-		if b.closed.Load() {
-			return nil, ErrClosed
-		}
 		return callAll(ctx, b, fn, arg)
 	}
 	g, gctx := NewGroup(ctx, ex) // counted, found by Close, and safe from panics

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/nearfar/nearfar/executor"
+	"github.com/nearfar/nearfar/futures"
 	"github.com/nearfar/nearfar/internal/cell"
 	"github.com/nearfar/nearfar/internal/child"
 	"github.com/nearfar/nearfar/internal/codec"
@@ -157,17 +158,44 @@ func (ex *Executor) Cancelled(c *executor.Call) {
 	}
 }
 
+// Withdraw cancels a call if it has not begun.
+func (ex *Executor) Withdraw(c *executor.Call) {
+	e, _ := c.Tag().(*entry)
+	if e == nil {
+		c.CancelPending()
+		return
+	}
+	ex.mu.Lock()
+	queued := e.w == nil
+	if !queued && !e.begun {
+		e.unwanted = true
+		e.w.wire.Send(frameTake, binary.AppendVarint(nil, e.id), nil)
+	}
+	ex.mu.Unlock()
+	if queued {
+		c.CancelPending()
+	}
+}
+
 // cancelCause is what a call was cancelled with.
 func cancelCause(c *executor.Call) error {
-	err := c.Err()
-	if err == nil {
-		return context.Canceled
+	if err := c.Err(); err != nil {
+		return unwrapped(err)
 	}
-	if cause := errors.Unwrap(err); cause != nil {
-		return cause
+	return context.Canceled
+}
+
+// unwrapped is the cause of a cancellation.
+func unwrapped(err error) error {
+	var cancelled *futures.CancelError
+	if errors.As(err, &cancelled) && cancelled.Cause != nil {
+		return cancelled.Cause
 	}
 	return err
 }
+
+// later does something without the lock, which is held.
+func (ex *Executor) later(f func()) { go f() }
 
 // Lend and Resume are for attempts in this process, of which there are none.
 func (ex *Executor) Lend(*executor.Attempt, *executor.Call) {}
@@ -384,6 +412,7 @@ func (ex *Executor) Slots() int {
 // Stats is the client's own account.
 func (ex *Executor) Stats() executor.Stats {
 	var calls []*executor.Call
+	var lots []*lot
 	ex.mu.Lock()
 	var waiting int64
 	var rows []executor.WorkerStats
@@ -395,9 +424,12 @@ func (ex *Executor) Stats() executor.Stats {
 		}
 		for _, e := range w.out {
 			switch {
-			case e.call == nil:
 			case e.waiting:
 				waiting++
+			case e.begun && e.lot != nil:
+				row.Running++
+				lots = append(lots, e.lot)
+			case e.call == nil:
 			case e.begun:
 				row.Running++
 				calls = append(calls, e.call)
@@ -412,6 +444,11 @@ func (ex *Executor) Stats() executor.Stats {
 	s.Workers = rows
 	for _, c := range calls {
 		if !c.Over() {
+			s.Running++
+		}
+	}
+	for _, l := range lots {
+		if !l.items.Over() {
 			s.Running++
 		}
 	}
@@ -459,8 +496,11 @@ func (ex *Executor) stop() (left *int) {
 			ex.noWorkers.Stop()
 		}
 		var calls []*executor.Call
+		var lots []*executor.Lot
 		for _, e := range ex.tasks {
-			if e.call != nil {
+			if e.lot != nil {
+				lots = append(lots, e.lot.items)
+			} else if e.call != nil {
 				calls = append(calls, e.call)
 			} else {
 				ex.remove(e)
@@ -473,6 +513,9 @@ func (ex *Executor) stop() (left *int) {
 		ex.mu.Unlock()
 		for _, c := range calls {
 			c.Cancel(executor.ErrClosed)
+		}
+		for _, l := range lots {
+			l.Cancel(executor.ErrClosed)
 		}
 		ex.bg.Go(func() { *left = ex.finish() }) // ends within CloseGrace and the time to kill
 		go func() {                              // ends when the last function of a Group has returned

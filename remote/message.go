@@ -17,6 +17,8 @@ const (
 	frameTake              // calls that are wanted back, if they have not begun
 	frameDrop              // values that nobody needs
 	frameChild             // what became of a call that a task here submitted
+	frameLease             // items of a Map to run
+	frameCut               // a lease that is to end
 
 	// From worker to client.
 	frameDone        // a call has returned, or will not begin
@@ -36,6 +38,7 @@ const (
 	outcomeStored        // it stays at the worker
 	outcomeError         // the error follows
 	outcomeNone          // it was withdrawn, or cancelled
+	outcomeLease         // of a lease: what has run
 )
 
 // Requests of a session's Call, by the first byte of the head.

@@ -27,6 +27,7 @@ type worker struct {
 	// Guarded by ex.mu.
 	out         map[int64]*entry // calls that it has
 	waiting     int              // of those, with their slots lent
+	leases      int              // of those
 	alone       *entry           // a suspect, which is run alone
 	draining    bool
 	gone        bool
@@ -220,6 +221,9 @@ func (w *worker) Frame(kind byte, payload []byte) error {
 func (w *worker) done(d *dec) error {
 	id := d.int()
 	outcome := d.byte()
+	if outcome == outcomeLease {
+		return w.leaseDone(id, d)
+	}
 	took := time.Duration(d.int())
 	var refs []executor.Source
 	var size int64
@@ -260,7 +264,12 @@ func (w *worker) done(d *dec) error {
 		return nil
 	}
 	if outcome == outcomeNone && !e.gone && w.out != nil {
+		unwanted := e.unwanted
 		ex.mu.Unlock()
+		e.call.Gone()
+		if unwanted {
+			e.call.CancelPending()
+		}
 		if e.call.Over() {
 			ex.mu.Lock()
 			ex.remove(e)
@@ -268,13 +277,18 @@ func (w *worker) done(d *dec) error {
 			e.call.Returned()
 		} else { // it was taken back
 			ex.mu.Lock()
-			if ex.closed {
+			closed := ex.closed
+			if closed {
 				ex.remove(e)
 			} else {
 				ex.queue.push(e, true)
 			}
 			ex.mu.Unlock()
-			ex.recheck(e)
+			if closed {
+				e.call.Cancel(executor.ErrClosed)
+			} else {
+				ex.recheck(e)
+			}
 		}
 		w.after()
 		return nil
@@ -293,13 +307,16 @@ func (w *worker) done(d *dec) error {
 			data = append([]byte(nil), data...)
 		}
 		e.call.Deliver(w.name, data, refs)
+		e.call.Gone()
 	case outcomeStored:
 		if e.req.Home {
 			ex.bg.Go(func() { ex.bringHome(w, e, s) }) // ends with the call
 			return nil
 		}
 		e.call.DeliverStored(w.name, s)
+		e.call.Gone()
 	case outcomeError:
+		e.call.Gone() // before the next attempt is sent
 		e.call.DeliverError(w.name, executor.UnpackError(d.b, w.name), last != 0)
 	}
 	w.after()
@@ -321,6 +338,7 @@ func (w *worker) after() {
 func (ex *Executor) bringHome(w *worker, e *entry, s *stored) {
 	data, err := ex.Fetch(ex.ctx, s)
 	ex.Drop(s)
+	e.call.Gone()
 	if err != nil {
 		e.call.DeliverError(w.name, err, true)
 	} else {
@@ -357,7 +375,11 @@ func (w *worker) begun(id int64) {
 		e.begun = true
 	}
 	w.ex.mu.Unlock()
-	if e != nil && e.call != nil {
+	switch {
+	case e == nil:
+	case e.lot != nil:
+		e.lot.items.Begin(w.name)
+	case e.call != nil:
 		e.call.Begin(w.name)
 	}
 }
@@ -374,6 +396,7 @@ func (w *worker) late(id int64, err error) {
 // lent gives the slot of a call that waits to others, what it waits for first.
 func (w *worker) lent(id int64, child uint64) {
 	ex := w.ex
+	w.begun(id)
 	ex.mu.Lock()
 	defer ex.mu.Unlock()
 	e := w.out[id]

@@ -24,16 +24,20 @@ type entry struct {
 	value  *stored   // to make again
 	inputs []*stored // what its sources refer to
 	kill   *time.Timer
+	lot    *lot // of the Map that it stands for in the queue, or is a lease of
+	lo, hi int  // the lease's items
+	sentAt time.Time
 
 	// Guarded by mu.
-	w       *worker // that it was sent to; nil while it is queued
-	gone    bool    // it has left the schedule
-	begun   bool    // the worker said so
-	waiting bool    // with its slot lent
-	first   bool    // it is awaited by a task that has lent its slot
-	suspect bool    // it may have cost a worker its life: it is run alone
-	taking  bool    // it was asked back
-	lost    []string
+	w        *worker // that it was sent to; nil while it is queued
+	gone     bool    // it has left the schedule
+	begun    bool    // the worker said so
+	waiting  bool    // with its slot lent
+	first    bool    // it is awaited by a task that has lent its slot
+	suspect  bool    // it may have cost a worker its life: it is run alone
+	taking   bool    // it was asked back
+	unwanted bool    // and is not to be sent again
+	lost     []string
 }
 
 // A stored is a value that stays at workers.
@@ -150,6 +154,16 @@ func (ex *Executor) pump() {
 		i := 0
 		for ; i < len(l.list); i++ {
 			e := l.list[i]
+			if e.lot != nil {
+				if ex.leaseOut(e.lot); e.lot.left() == 0 {
+					e.lot.queued = false
+					ex.queue.n--
+				} else {
+					l.list[kept] = e
+					kept++
+				}
+				continue
+			}
 			w := (*worker)(nil)
 			if skipped < maxSkipped {
 				w = ex.place(e)
@@ -251,6 +265,9 @@ func (ex *Executor) suits(w *worker, e *entry) bool {
 
 // sendTo sends e to w. mu is held.
 func (ex *Executor) sendTo(w *worker, e *entry) {
+	if e.call != nil {
+		e.call.Sent()
+	}
 	e.w, e.begun, e.waiting, e.first, e.taking = w, false, false, false, false
 	w.out[e.id] = e
 	if e.suspect {
@@ -351,6 +368,9 @@ func (ex *Executor) take(from, idle *worker, n int) {
 // leave takes an entry from its worker. mu is held.
 func (ex *Executor) leave(w *worker, e *entry) {
 	delete(w.out, e.id)
+	if e.lot != nil {
+		w.leases--
+	}
 	if e.waiting {
 		e.waiting = false
 		w.waiting--
@@ -430,8 +450,13 @@ func (ex *Executor) lose(w *worker, cause error) (then []func()) {
 	if spare > 0 {
 		suspects += min(spare*(1+ex.ahead), w.load()-begun)
 	}
+	leases := 0
 	for _, e := range list {
 		blamed := e.begun || spare > 0
+		if e.lot != nil { // those that were sent first run first
+			blamed = e.begun || leases < w.threads
+			leases++
+		}
 		if !e.begun && spare > 0 && ex.ahead == 1 {
 			spare--
 		}
@@ -459,6 +484,9 @@ func (ex *Executor) rerun(w *worker, e *entry, blamed, sole bool, cause error) f
 			e.lost = append(e.lost, w.name)
 		}
 	}
+	if e.lot != nil {
+		return ex.loseLease(w, e, blamed, cause)
+	}
 	if e.call == nil {
 		ex.queue.push(e, true)
 		return func() {}
@@ -466,6 +494,7 @@ func (ex *Executor) rerun(w *worker, e *entry, blamed, sole bool, cause error) f
 	if e.req.Once && blamed {
 		ex.remove(e)
 		return func() {
+			e.call.Gone()
 			e.call.Lost()
 			e.call.Fail(fmt.Errorf("%w: %s, and the task may have started, which WithAtMostOnce lets it do once: %w", ErrWorkerLost, w.name, cause))
 		}
@@ -473,12 +502,14 @@ func (ex *Executor) rerun(w *worker, e *entry, blamed, sole bool, cause error) f
 	if len(e.lost) >= ex.cfg.MaxLosses {
 		ex.remove(e)
 		return func() {
+			e.call.Gone()
 			e.call.Lost()
 			e.call.Fail(&LostError{Losses: len(e.lost), Workers: e.lost, Cause: cause})
 		}
 	}
 	ex.remove(e)
 	return func() {
+		e.call.Gone()
 		if !e.call.Lost() {
 			e.call.Returned()
 			return
@@ -535,12 +566,16 @@ func (ex *Executor) startNoWorkers() {
 	}
 	ex.noWorkers = time.AfterFunc(ex.cfg.NoWorkersTimeout, func() {
 		var calls []*executor.Call
+		var lots []*executor.Lot
 		ex.mu.Lock()
 		ex.noWorkers = nil
 		if len(ex.workers) == 0 {
 			for _, e := range ex.tasks {
 				ex.remove(e)
-				if e.call != nil {
+				if e.lot != nil {
+					e.lot.stopped, e.lot.queued = true, false
+					lots = append(lots, e.lot.items)
+				} else if e.call != nil {
 					calls = append(calls, e.call)
 				} else {
 					ex.remade(e, nil, fmt.Errorf("%w: value %d: %w", ErrDataLost, e.id, ErrNoWorkers))
@@ -549,8 +584,12 @@ func (ex *Executor) startNoWorkers() {
 			ex.queue = queue{}
 		}
 		ex.mu.Unlock()
+		err := fmt.Errorf("%w: for %v", ErrNoWorkers, ex.cfg.NoWorkersTimeout)
 		for _, c := range calls {
-			c.Fail(fmt.Errorf("%w: for %v", ErrNoWorkers, ex.cfg.NoWorkersTimeout))
+			c.Fail(err)
+		}
+		for _, l := range lots {
+			l.Fail(err)
 		}
 		ex.base.Changed()
 	})

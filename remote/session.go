@@ -38,6 +38,7 @@ type session struct {
 // A run is a call that the client sent.
 type run struct {
 	hosted  *executor.Hosted
+	lease   *executor.HostedLease // instead
 	home    bool
 	told    bool // that it has begun
 	arrived time.Time
@@ -90,7 +91,7 @@ func (s *session) Frame(kind byte, payload []byte) error {
 			r.told = true
 		}
 		s.mu.Unlock()
-		if r != nil {
+		if r != nil && r.hosted != nil {
 			if !told && r.hosted.Running() {
 				s.wire.Send(frameBegun, binary.AppendVarint(nil, id), nil)
 			}
@@ -102,7 +103,11 @@ func (s *session) Frame(kind byte, payload []byte) error {
 			s.mu.Lock()
 			r := s.runs[id]
 			s.mu.Unlock()
-			if r != nil {
+			switch {
+			case r == nil:
+			case r.lease != nil:
+				r.lease.Withdraw()
+			default:
 				r.hosted.Withdraw()
 			}
 		}
@@ -112,6 +117,20 @@ func (s *session) Frame(kind byte, payload []byte) error {
 			delete(s.values, d.int())
 		}
 		s.mu.Unlock()
+	case frameLease:
+		return s.lease(append([]byte(nil), payload...))
+	case frameCut:
+		id := d.int()
+		s.mu.Lock()
+		r := s.runs[id]
+		s.mu.Unlock()
+		switch {
+		case r == nil || r.lease == nil:
+		case len(d.b) == 0:
+			r.lease.Stop()
+		default:
+			r.lease.Cancel(executor.UnpackError(d.b, "the client"))
+		}
 	case frameChild:
 		return s.childDone(append([]byte(nil), payload...))
 	default:
@@ -144,6 +163,56 @@ func (s *session) task(payload []byte) error {
 	rn.hosted = hosted
 	s.runs[r.ID] = rn
 	return nil
+}
+
+// lease starts a lease. The payload is its to keep.
+func (s *session) lease(payload []byte) error {
+	d := &dec{b: payload}
+	id := d.int()
+	function := d.string()
+	keepGoing := d.byte() != 0
+	slice := time.Duration(d.int())
+	r := d.request(readRef)
+	if err := d.end(); err != nil {
+		return err
+	}
+	r.Function = function
+	rn := &run{arrived: time.Now()}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	lease, err := s.host.StartLease(id, r, keepGoing, slice, func(o executor.LeaseOutcome) { s.leaseDone(id, o) })
+	if err != nil {
+		go s.leaseDone(id, executor.LeaseOutcome{Err: err}) // which takes the lock
+	}
+	rn.lease = lease
+	s.runs[id] = rn
+	return nil
+}
+
+// leaseDone tells the client what became of a lease.
+func (s *session) leaseDone(id int64, o executor.LeaseOutcome) {
+	s.mu.Lock()
+	delete(s.runs, id)
+	over := s.over != nil
+	s.mu.Unlock()
+	if over {
+		return
+	}
+	b := binary.AppendVarint(make([]byte, 0, 64), id)
+	b = append(b, outcomeLease)
+	b = binary.AppendVarint(b, int64(o.Took))
+	b = binary.AppendUvarint(b, uint64(o.Ran))
+	if o.Err != nil {
+		b = appendBytes(b, executor.PackError(o.Err))
+	} else {
+		b = append(b, 0)
+	}
+	b = binary.AppendUvarint(b, uint64(len(o.Failed)))
+	for _, f := range o.Failed {
+		b = appendBytes(binary.AppendUvarint(b, uint64(f.At)), executor.PackError(f.Err))
+	}
+	b = appendSources(b, o.Refs, writeRef)
+	s.send(frameDone, b, o.Data)
 }
 
 // returned tells the client what became of a call.
@@ -195,14 +264,11 @@ func (s *session) returned(id int64, o executor.Outcome) {
 // send sends a frame of any size.
 func (s *session) send(kind byte, head, body []byte) { sendFrame(s.wire, kind, head, body, nil) }
 
-// sendFrame sends a frame, as a call if it is a large one; then is called when it is
-// through.
+// sendFrame sends a frame: as a call if it is a large one, which others may overtake.
+// Then is called when that is through.
 func sendFrame(w *wire.Session, kind byte, head, body []byte, then func(error)) {
 	if len(head)+len(body) <= maxFrame {
 		w.Send(kind, head, body)
-		if then != nil {
-			then(nil)
-		}
 		return
 	}
 	go func() { // ends with the session at the latest
@@ -251,9 +317,13 @@ func (s *session) Closed(err error) {
 	s.over = err
 	runs := s.runs
 	list := make([]*executor.Hosted, 0, len(runs))
+	var leases []*executor.HostedLease
 	for _, r := range runs {
 		if r.hosted != nil {
 			list = append(list, r.hosted)
+		}
+		if r.lease != nil {
+			leases = append(leases, r.lease)
 		}
 	}
 	children := s.children
@@ -261,6 +331,9 @@ func (s *session) Closed(err error) {
 	s.values = map[int64]*value{}
 	s.mu.Unlock()
 	s.host.Close(err, list)
+	for _, l := range leases {
+		l.Cancel(err)
+	}
 	for _, c := range children {
 		c.Cancel(err)
 	}
@@ -273,7 +346,7 @@ func (s *session) tick(now time.Time) {
 	var ids []byte
 	s.mu.Lock()
 	for id, r := range s.runs {
-		if !r.told && now.Sub(r.arrived) > tellAfter && r.hosted != nil && r.hosted.Running() {
+		if !r.told && now.Sub(r.arrived) > tellAfter && (r.hosted != nil && r.hosted.Running() || r.lease != nil && r.lease.Running()) {
 			r.told = true
 			ids = binary.AppendVarint(ids, id)
 		}

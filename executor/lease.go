@@ -1,0 +1,399 @@
+package executor
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/nearfar/nearfar/futures"
+	"github.com/nearfar/nearfar/internal/cell"
+	"github.com/nearfar/nearfar/internal/codec"
+	"github.com/nearfar/nearfar/pool"
+)
+
+// A Lot is the items of a Map, as a backend sees them that leases runs of them to other
+// processes. Its methods may be called by many goroutines, with runs that do not overlap.
+type Lot struct {
+	job lotJob
+	// Tag is the backend's own.
+	Tag any
+}
+
+type lotJob interface {
+	lot() *crew
+	size() (n, chunk int)
+	encode(lo, hi int) ([]byte, []Source, error)
+	results(worker string, lo, hi int, data []byte, refs []Source, failed []ItemFailure)
+	failOne(i int, err error)
+	over()
+}
+
+// A Leaser is a backend that runs the items of a Map in leases.
+type Leaser interface {
+	// Lease takes the items of a lot. When none is left and none runs, it calls
+	// Drained.
+	Lease(l *Lot)
+	// Stop is told that no more items of the lot are to start: what has not begun
+	// is dropped. If cause is not nil, the lot was cancelled, and the contexts of
+	// items that run end.
+	Stop(l *Lot, cause error)
+	// Plan is Batch.Plan.
+	Plan(l *Lot) futures.Plan
+}
+
+// An ItemFailure is an item of a lease that has failed, counted from the lease's first.
+type ItemFailure struct {
+	At  int
+	Err error
+}
+
+// Len is how many items there are.
+func (l *Lot) Len() int {
+	n, _ := l.job.size()
+	return n
+}
+
+// ChunkSize is that of WithChunkSize, or 0.
+func (l *Lot) ChunkSize() int {
+	_, chunk := l.job.size()
+	return chunk
+}
+
+// Request describes the lot, but for its argument.
+func (l *Lot) Request() *Request {
+	m := l.job.lot().more
+	m.ID()
+	return &Request{
+		ID: m.id.Load(), Function: m.fn.registered, Name: m.opts.name, Attempt: 1, Priority: m.opts.priority,
+		Workers: m.opts.workers, Once: m.opts.has(givenAtMostOnce),
+	}
+}
+
+// KeepGoing reports whether failures stop nothing.
+func (l *Lot) KeepGoing() bool { return l.job.lot().more.opts.has(givenKeepGoing) }
+
+// Encode encodes items lo to hi-1, as one slice, and the values of the futures in them.
+func (l *Lot) Encode(lo, hi int) ([]byte, []Source, error) { return l.job.encode(lo, hi) }
+
+// Begin is told that items run.
+func (l *Lot) Begin(worker string) {
+	c := l.job.lot()
+	if c.core.Start(0) {
+		c.base.tell(eventStarted, c.event(0))
+	}
+}
+
+// Deliver records the results of items lo to hi-1, encoded as one slice.
+func (l *Lot) Deliver(worker string, lo, hi int, data []byte, refs []Source, failed []ItemFailure) {
+	l.Begin(worker)
+	l.job.results(worker, lo, hi, data, refs, failed)
+}
+
+// FailItem ends an item that could not be run.
+func (l *Lot) FailItem(i int, err error) { l.job.failOne(i, err) }
+
+// Drained ends the batch.
+func (l *Lot) Drained() { l.job.over() }
+
+// Over reports whether the batch has its outcome.
+func (l *Lot) Over() bool { return l.job.lot().core.Settled() }
+
+// Cancel cancels the batch for a reason of the backend's.
+func (l *Lot) Cancel(cause error) { cancelWith(l.job.lot().core, cause) }
+
+// Fail ends the batch with an error.
+func (l *Lot) Fail(err error) {
+	c := l.job.lot()
+	if fail(c.core, err) {
+		c.more.settled()
+	}
+}
+
+func (j *mapJob[A, R]) lot() *crew           { return &j.crew }
+func (j *mapJob[A, R]) size() (n, chunk int) { return j.sheet.N, j.more.opts.chunk }
+
+func (j *mapJob[A, R]) encode(lo, hi int) ([]byte, []Source, error) {
+	run := j.items[lo:hi]
+	data, err := codec.Append(nil, &run)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: the arguments of %s: %w", ErrNotEncodable, j.more.fn.name(), err)
+	}
+	refs, err := sourcesOf(j.more, references(j.base, &run))
+	return data, refs, err
+}
+
+func (j *mapJob[A, R]) results(worker string, lo, hi int, data []byte, refs []Source, failed []ItemFailure) {
+	var run []R
+	if hi > lo {
+		if err := decodeWith(j.base, data, &run, refs); err != nil || len(run) != hi-lo {
+			if err == nil {
+				err = fmt.Errorf("%w: %d results came for %d items", ErrNotEncodable, len(run), hi-lo)
+			}
+			failed = nil
+			for i := range hi - lo {
+				failed = append(failed, ItemFailure{i, err})
+			}
+		} else if !j.core.Settled() {
+			copy(j.out[lo:hi], run)
+		}
+	}
+	stop := false
+	for _, f := range failed {
+		stop = j.itemFailed(lo+f.At, f.Err) || stop
+	}
+	j.report(nil, lo, hi)
+	if j.base.cfg.Observer != nil {
+		e := j.event(hi - lo)
+		e.Worker = worker
+		j.base.tell(eventFinished, e)
+	}
+}
+
+func (j *mapJob[A, R]) failOne(i int, err error) {
+	j.core.Start(0)
+	j.itemFailed(i, err)
+	j.report(nil, i, i+1)
+}
+
+// A HostedLease is a lease that a Host runs.
+type HostedLease struct{ w hostedLeaser }
+
+type hostedLeaser interface {
+	pool.Task
+	begin(h *Host, id int64, r *Request, keepGoing bool, slice time.Duration, done func(LeaseOutcome))
+	cancel(cause error)
+	stop()
+	begun() bool
+	withdraw() bool
+}
+
+// A LeaseOutcome is what became of a lease: its first Ran items have run.
+type LeaseOutcome struct {
+	Ran    int
+	Data   []byte   // their results, encoded as one slice
+	Refs   []Source // the values of the futures in them
+	Failed []ItemFailure
+	Err    error // why none could run: of the arguments
+	Took   time.Duration
+}
+
+// StartLease queues a lease, which ends at the first item boundary after it has run for
+// slice, if that is not 0. id is what the relay is told of it, r.ID the lot's.
+func (h *Host) StartLease(id int64, r *Request, keepGoing bool, slice time.Duration, done func(LeaseOutcome)) (*HostedLease, error) {
+	functions.Lock()
+	f := functions.byName[r.Function]
+	functions.Unlock()
+	if f == nil {
+		return nil, fmt.Errorf("%w: %s, on this worker", ErrNotRegistered, r.Function)
+	}
+	w := f.lease()
+	w.begin(h, id, r, keepGoing, slice, done)
+	if !h.pool.Push(w, r.Priority, 0) {
+		return nil, ErrClosed
+	}
+	return &HostedLease{w: w}, nil
+}
+
+// Stop has the lease end at the next item boundary, and not start if it has not.
+func (l *HostedLease) Stop() { l.w.stop() }
+
+// Cancel ends the ctx of the item that runs as well.
+func (l *HostedLease) Cancel(cause error) { l.w.cancel(cause) }
+
+// Withdraw takes the lease back if it has not begun, and reports whether it did.
+func (l *HostedLease) Withdraw() bool { return l.w.withdraw() }
+
+// Running reports whether it has begun.
+func (l *HostedLease) Running() bool { return l.w.begun() }
+
+// A hostedLease runs items one by one.
+type hostedLease[A, R any] struct {
+	crew
+	inner     cell.Core
+	id        int64
+	fn        func(context.Context, A) (R, error)
+	request   *Request
+	keepGoing bool
+	slice     time.Duration
+	done      func(LeaseOutcome)
+	halt      atomic.Bool
+	state     atomic.Int32 // lease*
+	items     []A
+	out       []R
+	at        int
+	failed    []ItemFailure
+	began     time.Time
+}
+
+const (
+	leaseQueued = iota
+	leaseBegun
+	leaseGone
+)
+
+func (l *hostedLease[A, R]) begin(h *Host, id int64, r *Request, keepGoing bool, slice time.Duration, done func(LeaseOutcome)) {
+	l.id, l.core, l.base = id, &l.inner, &h.base
+	l.inner.Owner, l.inner.Scope = leaseOwner{&l.crew, id}, &h.scope.Scope
+	l.request, l.keepGoing, l.slice, l.done = r, keepGoing, slice, done
+	l.more = newMore(l.core, functionOf(l.fn))
+	l.more.opts = &options{name: r.Name, priority: r.Priority}
+	l.more.id.Store(r.ID)
+	l.more.attempt.Store(int32(r.Attempt))
+	l.at = -1
+}
+
+func (l *hostedLease[A, R]) stop()       { l.halt.Store(true); l.withdraw() }
+func (l *hostedLease[A, R]) begun() bool { return l.state.Load() == leaseBegun }
+
+func (l *hostedLease[A, R]) withdraw() bool {
+	if !l.state.CompareAndSwap(leaseQueued, leaseGone) {
+		return false
+	}
+	l.base.backend.(hostBackend).pool.Bury(1)
+	l.done(LeaseOutcome{})
+	return true
+}
+
+// cancel ends the ctx of the item that runs, and the lease.
+func (l *hostedLease[A, R]) cancel(cause error) {
+	l.stop()
+	var w cell.Wave
+	l.core.Cancel(cell.CancelError(cause), cause, &w)
+	w.Run()
+}
+
+// Dead reports whether the lease need not be run.
+func (l *hostedLease[A, R]) Dead() bool { return l.state.Load() != leaseQueued }
+
+// Run runs items until the slice is over, or the slot is wanted.
+func (l *hostedLease[A, R]) Run(r *pool.Runner) {
+	if !l.state.CompareAndSwap(leaseQueued, leaseBegun) {
+		return
+	}
+	l.began = time.Now()
+	a := l.join(r)
+	if err := l.arrive(a); err != nil {
+		l.part(r, a)
+		l.state.Store(leaseGone)
+		l.done(LeaseOutcome{Err: err, Took: time.Since(l.began)})
+		return
+	}
+	signal := r.Signal()
+	every, next := 1, 1 // items between looks at the clock
+	for i := range l.items {
+		l.at = i
+		v, err := l.fn(a, l.items[i])
+		if err == nil {
+			l.out[i] = v
+		} else if l.fails(i, err) {
+			break
+		}
+		if a.used.Load() != 0 {
+			if a = l.renew(r, a); a == nil {
+				break
+			}
+		}
+		if l.halt.Load() || signal.Load() != 0 && r.Wanted() {
+			break
+		}
+		if l.slice > 0 && i+1 == next {
+			d := time.Since(l.began)
+			if d >= l.slice {
+				break
+			}
+			if d < l.slice/64 {
+				every *= 2
+			}
+			next += every
+		}
+	}
+	l.finish(r)
+}
+
+// arrive decodes the arguments.
+func (l *hostedLease[A, R]) arrive(ctx context.Context) error {
+	r := l.request
+	l.request = nil
+	if err := decodeWith(l.base, r.Arg.Data, &l.items, r.Refs); err != nil {
+		return err
+	}
+	l.out = make([]R, len(l.items))
+	return nil
+}
+
+// fails records a failure. It is true if nothing more is to start.
+func (l *hostedLease[A, R]) fails(i int, err error) (stop bool) {
+	l.failed = append(l.failed, ItemFailure{i, plainError(err)})
+	return !l.keepGoing
+}
+
+// finish reports what has run.
+func (l *hostedLease[A, R]) finish(r *pool.Runner) {
+	l.Left(r)
+	l.state.Store(leaseGone)
+	o := LeaseOutcome{Ran: l.at + 1, Failed: l.failed}
+	done := l.out[:o.Ran]
+	var err error
+	if o.Data, err = codec.Append(nil, &done); err == nil && int64(len(o.Data)) > l.base.cfg.MaxValueBytes {
+		err = fmt.Errorf("%w: the results of %d items have %d bytes encoded, and MaxValueBytes is %d", ErrTooLarge, o.Ran, len(o.Data), l.base.cfg.MaxValueBytes)
+	}
+	if err != nil {
+		l.oneByOne(&o)
+	}
+	for _, ref := range references(l.base, &done) {
+		src, err := carried(context.Background(), l.more, ref)
+		if err != nil {
+			o.Err = err
+			break
+		}
+		o.Refs = append(o.Refs, src)
+	}
+	o.Took = time.Since(l.began)
+	l.items, l.out = nil, nil
+	l.done(o)
+}
+
+// oneByOne finds the results that cannot be encoded, which are failures of their items.
+func (l *hostedLease[A, R]) oneByOne(o *LeaseOutcome) {
+	var total int64
+	for i := range o.Ran {
+		data, err := encode(l.base, "result", l.more.fn, &l.out[i])
+		if total += int64(len(data)); err == nil && total > l.base.cfg.MaxValueBytes {
+			err = fmt.Errorf("%w: the results of a lease have more than MaxValueBytes, %d; use smaller chunks", ErrTooLarge, l.base.cfg.MaxValueBytes)
+		}
+		if err != nil && !slices.ContainsFunc(o.Failed, func(f ItemFailure) bool { return f.At == i }) {
+			var zero R
+			l.out[i] = zero
+			o.Failed = append(o.Failed, ItemFailure{i, err})
+		}
+	}
+	done := l.out[:o.Ran]
+	o.Data, o.Err = codec.Append(nil, &done)
+}
+
+// Broke records an item that panicked or left by Goexit, and ends the lease with it.
+func (l *hostedLease[A, R]) Broke(r *pool.Runner, recovered any, stack []byte) {
+	if l.at >= 0 {
+		l.fails(l.at, panicError(recovered, stack))
+	}
+	l.finish(r)
+}
+
+// leaseOwner is the owner of a lease's core.
+type leaseOwner struct {
+	*crew
+	id int64
+}
+
+func (l leaseOwner) Run(any)                         {}
+func (l leaseOwner) Settling(cell.State, cell.State) {}
+func (l leaseOwner) Key() string                     { return "" }
+func (l leaseOwner) Why() string                     { return "" }
+func (l leaseOwner) Released()                       {}
+func (l leaseOwner) needs(*cell.Core) bool           { return false }
+func (l leaseOwner) number() int64                   { return l.id }
+
+// Cancelled ends the ctx of the item that runs.
+func (l leaseOwner) Cancelled(_ cell.State, cause error, w *cell.Wave) { l.end(cause, w) }
