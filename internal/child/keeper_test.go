@@ -5,7 +5,6 @@ package child_test
 import (
 	"fmt"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -67,9 +66,9 @@ func TestKeeperKillsWhatIsStopped(t *testing.T) {
 		Up:     func(slot, incarnation int, p *child.Process) { ups <- up{slot, incarnation, p} },
 	})
 	require.NoError(t, err)
-	require.NoError(t, syscall.Kill((<-ups).p.PID(), syscall.SIGSTOP))
+	halt(t, (<-ups).p)
 	k.Kill(0, 1)
-	require.NoError(t, syscall.Kill((<-ups).p.PID(), syscall.SIGSTOP))
+	halt(t, (<-ups).p)
 	k.Close(20 * time.Millisecond)
 }
 

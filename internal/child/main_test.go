@@ -8,10 +8,12 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
 	"github.com/nearfar/nearfar/internal/child"
@@ -56,6 +58,16 @@ func start(t *testing.T, cfg child.Config) *child.Process {
 	}
 	t.Cleanup(func() { p.Stop(0) })
 	return p
+}
+
+// halt stops a process, and returns when it has stopped.
+func halt(t *testing.T, p *child.Process) {
+	t.Helper()
+	require.NoError(t, syscall.Kill(p.PID(), syscall.SIGSTOP))
+	var status syscall.WaitStatus
+	_, err := syscall.Wait4(p.PID(), &status, syscall.WUNTRACED, nil)
+	require.NoError(t, err)
+	require.True(t, status.Stopped())
 }
 
 // watch ends the test binary with all stacks if the test hangs.

@@ -196,7 +196,7 @@ func TestStop(t *testing.T) {
 			tidy(t)
 			p := start(t, as(test.role, "GOMAXPROCS=1"))
 			if test.stop {
-				require.NoError(t, syscall.Kill(p.PID(), syscall.SIGSTOP))
+				halt(t, p)
 			}
 			p.Stop(test.grace)
 			require.NotNil(t, p.Exit())

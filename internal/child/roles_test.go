@@ -124,8 +124,12 @@ func crowd() {
 
 // nap blocks the thread in the kernel.
 func nap() {
+	var p [2]int
+	if err := syscall.Pipe(p[:]); err != nil {
+		fail("%v", err)
+	}
 	for {
-		_, _ = syscall.Select(0, nil, nil, nil, &syscall.Timeval{Sec: 600})
+		_, _ = syscall.Read(p[0], make([]byte, 1)) // nobody writes
 	}
 }
 
@@ -179,7 +183,7 @@ func breed() {
 		fail("%v", err)
 	}
 	p.ExitWhenGone(7)
-	if err := p.Ready([]byte(fmt.Sprint(cmd.Process.Pid))); err != nil {
+	if err := p.Ready(fmt.Append(nil, cmd.Process.Pid)); err != nil {
 		fail("%v", err)
 	}
 	select {}
