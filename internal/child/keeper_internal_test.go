@@ -22,6 +22,7 @@ type stage struct {
 	log    []string
 	fails  map[string]error // by slot/incarnation
 	slow   map[string]bool  // starts that wait for their ctx
+	late   bool             // and succeed all the same
 	actors map[string]*actor
 }
 
@@ -48,7 +49,9 @@ func newStage() *stage {
 func (s *stage) start(ctx context.Context, cfg Config) (*Process, error) {
 	if s.slow[cfg.Path] {
 		<-ctx.Done()
-		return nil, context.Cause(ctx)
+		if !s.late {
+			return nil, context.Cause(ctx)
+		}
 	}
 	if err := s.fails[cfg.Path]; err != nil {
 		return nil, err
@@ -246,6 +249,20 @@ func TestCloseWhileNothingRuns(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestProcessThatIsReadyAfterCloseIsStopped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage()
+		k, err := s.keep(t.Context(), 1)
+		require.NoError(t, err)
+		s.slow["0/2"], s.late = true, true
+		k.Kill(0, 1)
+		s.said()
+		k.Close(time.Hour)
+		assert.Empty(t, s.said(), "nobody hears of it")
+		assert.NotNil(t, s.actor(0, 2).Exit())
+	})
 }
 
 func TestCloseWaitsItsGrace(t *testing.T) {
