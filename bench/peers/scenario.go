@@ -43,7 +43,8 @@ type Row struct {
 type Report struct {
 	Machine   Machine
 	Rounds    int
-	Scenarios []Result
+	Scenarios []Result    `json:",omitempty"`
+	Far       []FarResult `json:",omitempty"`
 }
 
 // run runs the systems in turn, after a round that is not counted.
