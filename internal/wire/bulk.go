@@ -198,7 +198,7 @@ func (l *link) open(ctx context.Context, s *Session) (*lane, error) {
 }
 
 func (l *link) add(stream *yamux.Stream, s *Session) *lane {
-	ln := newLane(stream, !l.conn.tls, s.limits)
+	ln := newLane(stream, l.conn.checked, s.limits)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.all[ln] = struct{}{}

@@ -1,8 +1,11 @@
 package wire
 
 import (
+	"bufio"
 	"crypto/tls"
 	"encoding/binary"
+	"fmt"
+	"hash/crc32"
 	"net"
 	"sync/atomic"
 )
@@ -39,18 +42,25 @@ func (c *counted) writeBuffers(b *net.Buffers) error {
 	return err
 }
 
-// A joined connection is what yamux gets: it writes a header and its body together, which yamux
-// hands over one after the other. The second system call would cost a third of a round trip.
+// A joined connection is what yamux gets. It writes a header and its body together, which yamux
+// hands over one after the other: the second system call would cost a third of a round trip. And
+// unless TLS does it, it puts a CRC32C behind each header: yamux drops what belongs to no stream,
+// and waits for what a wrong length announces, so a flipped byte would lose data, or hang.
 type joined struct {
 	net.Conn // a *tls.Conn, or wire
 	wire     *counted
-	tls      bool
+	checked  bool
 	// Written by yamux's one sending goroutine.
-	head    [muxHeader]byte
+	head    [muxHeader + checksumSize]byte
 	holding bool // head waits for its body
 	scratch []byte
 	vec     [2][]byte
 	buffers net.Buffers
+	// Read by yamux's one receiving goroutine.
+	in     *bufio.Reader
+	ahead  [muxHeader]byte
+	header []byte // of ahead: verified, and not handed over yet
+	body   int64  // of its frame, to come
 }
 
 // The header of yamux's frames: version, type, flags (2), stream (4), length (4), big-endian.
@@ -59,36 +69,95 @@ const (
 	muxTypeData = 0
 	// Up to here a copy costs less than what the kernel does for a second vector.
 	copyBelow = 16 << 10
+	// readAhead makes one system call of the header and body of most frames.
+	readAhead = 64 << 10
 )
 
 func join(conn net.Conn, wire *counted) *joined {
 	_, secure := conn.(*tls.Conn)
-	return &joined{Conn: conn, wire: wire, tls: secure}
+	return &joined{Conn: conn, wire: wire, checked: !secure, in: bufio.NewReaderSize(conn, readAhead)}
+}
+
+// bodyOf is how many bytes follow a header.
+func bodyOf(header []byte) int64 {
+	if header[1] != muxTypeData {
+		return 0
+	}
+	return int64(binary.BigEndian.Uint32(header[8:]))
 }
 
 func (j *joined) Write(p []byte) (int, error) {
 	if !j.holding {
-		if len(p) == muxHeader && p[1] == muxTypeData && binary.BigEndian.Uint32(p[8:]) > 0 {
-			copy(j.head[:], p)
-			j.holding = true
+		if len(p) != muxHeader {
+			return 0, fmt.Errorf("yamux wrote %d bytes in place of a header", len(p))
+		}
+		copy(j.head[:], p)
+		if j.holding = bodyOf(p) > 0; j.holding {
 			return len(p), nil
 		}
-		return j.Conn.Write(p)
+		if _, err := j.Conn.Write(j.sealed()); err != nil {
+			return 0, err
+		}
+		return len(p), nil
 	}
 	j.holding = false
-	if j.tls || len(p) < copyBelow {
-		j.scratch = append(append(j.scratch[:0], j.head[:]...), p...)
+	if !j.checked || len(p) < copyBelow {
+		j.scratch = append(append(j.scratch[:0], j.sealed()...), p...)
 		if _, err := j.Conn.Write(j.scratch); err != nil {
 			return 0, err
 		}
 		return len(p), nil
 	}
-	j.vec = [2][]byte{j.head[:], p}
+	j.vec = [2][]byte{j.sealed(), p}
 	j.buffers = j.vec[:]
 	if err := j.wire.writeBuffers(&j.buffers); err != nil {
 		return 0, err
 	}
 	return len(p), nil
+}
+
+// sealed is the header as it goes out.
+func (j *joined) sealed() []byte {
+	if !j.checked {
+		return j.head[:muxHeader]
+	}
+	binary.LittleEndian.PutUint32(j.head[muxHeader:], crc32.Checksum(j.head[:muxHeader], castagnoli))
+	return j.head[:]
+}
+
+func (j *joined) Read(p []byte) (int, error) {
+	if !j.checked {
+		return j.in.Read(p)
+	}
+	for len(j.header) == 0 && j.body == 0 {
+		b, err := j.in.Peek(muxHeader + checksumSize)
+		if err != nil {
+			return 0, err
+		}
+		if crc32.Checksum(b[:muxHeader], castagnoli) != binary.LittleEndian.Uint32(b[muxHeader:]) {
+			return 0, broken("a wrong checksum of a header")
+		}
+		j.header, j.body = j.ahead[:copy(j.ahead[:], b)], bodyOf(b)
+		_, _ = j.in.Discard(len(b))
+	}
+	if len(j.header) > 0 {
+		n := copy(p, j.header)
+		if j.header = j.header[n:]; len(j.header) > 0 {
+			return n, nil
+		}
+		j.header = nil
+		// What has arrived of the body may come along.
+		more := min(int64(len(p)-n), j.body, int64(j.in.Buffered()))
+		if more == 0 {
+			return n, nil
+		}
+		got, err := j.in.Read(p[n : n+int(more)])
+		j.body -= int64(got)
+		return n + got, err
+	}
+	n, err := j.in.Read(p[:min(int64(len(p)), j.body)])
+	j.body -= int64(n)
+	return n, err
 }
 
 // Close does without the farewell of TLS, which may wait for a peer that does not read: sessions

@@ -24,7 +24,7 @@ const (
 const (
 	messagePrefix = 20
 	checksumSize  = 4
-	bodyPiece     = 1 << 20
+	bodyPiece     = 256 << 10
 	laneBuffer    = 32 << 10 // what is smaller is written together
 	shrinkAbove   = 1 << 20
 )

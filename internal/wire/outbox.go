@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,9 +19,10 @@ const (
 	blockHeader = 8
 	frameHeader = 5
 	blockSize   = 32 << 10  // a block is closed before a frame would make it larger; a large frame has one of its own
-	pieceSize   = 256 << 10 // of one write: the stream's window
-	keepBuffer  = 1 << 20   // larger buffers are not kept for the next time
-	directBelow = 16 << 10  // what the reading goroutine writes itself
+	pieceSize   = 256 << 10 // of one write: the stream's window. Frames gather in buffers of about that size
+	keepBuffer  = pieceSize + blockHeader + blockSize
+	keepBuffers = 4        // for the next time
+	directBelow = 16 << 10 // what the reading goroutine writes itself
 )
 
 var (
@@ -29,10 +31,10 @@ var (
 )
 
 // An outbox gathers frames and writes them. Sends append to buf; whoever holds the token
-// `writing` takes all of buf and writes it, so what gathers during a write goes out in the next.
+// `writing` takes what is there and writes it, so what gathers during a write goes out in the next.
 //
-//	nothing to write:  token free, buf and rest empty
-//	gathering:         token free, buf not empty, and the writer was woken, or held > 0: who
+//	nothing to write:  token free, rest, full and buf empty
+//	gathering:         token free, one of them not empty, and the writer was woken, or held > 0: who
 //	                   holds will see to it
 //	writing:           token taken by the writer's goroutine or by the reader's
 type outbox struct {
@@ -44,17 +46,18 @@ type outbox struct {
 	patient bool          // writes wait for the window. Guarded by the token
 
 	mu      sync.Mutex
-	buf     []byte // blocks; the header of the last is not filled in
-	block   int    // where the last block starts
-	spare   []byte // the buffer of the last write
-	taken   []byte // the buffer of which rest is a part
-	rest    []byte // what a write left over; goes first
-	queued  int    // bytes in buf, rest, and what is being written
-	writing bool   // the token
-	held    int    // batches under way: frames wait for their end
-	woken   bool   // the writer was woken and has not looked yet
-	closed  bool   // frames are dropped
-	told    bool   // drained is closed
+	rest    []byte   // what a write left over; goes first
+	full    [][]byte // buffers of blocks, in order; go next
+	buf     []byte   // blocks; the header of the last is not filled in
+	block   int      // where the last block starts
+	spare   [][]byte // buffers that were written
+	taken   []byte   // the buffer that is being written, or of which rest is a part
+	queued  int      // bytes in rest, full, buf, and what is being written
+	writing bool     // the token
+	held    int      // batches under way: frames wait for their end
+	woken   bool     // the writer was woken and has not looked yet
+	closed  bool     // frames are dropped
+	told    bool     // drained is closed
 }
 
 // controlStream is what an outbox needs of a yamux stream.
@@ -100,6 +103,11 @@ func (o *outbox) appendLocked(kind byte, head, body []byte) {
 	before := len(o.buf)
 	if before == 0 || before-o.block+n > blockSize {
 		o.sealLocked()
+		if before > 0 && before+blockHeader+n > keepBuffer {
+			o.full = append(o.full, o.buf)
+			o.renewLocked()
+			before = 0
+		}
 		o.block = before
 		o.buf = append(o.buf, make([]byte, blockHeader)...)
 	}
@@ -110,6 +118,19 @@ func (o *outbox) appendLocked(kind byte, head, body []byte) {
 	o.queued += len(o.buf) - before
 }
 
+// renewLocked gives buf fresh memory.
+func (o *outbox) renewLocked() {
+	o.buf, o.block = nil, 0
+	if n := len(o.spare); n > 0 {
+		o.buf, o.spare = o.spare[n-1], o.spare[:n-1]
+	} else if len(o.full) > 0 {
+		o.buf = make([]byte, 0, keepBuffer) // it comes thick and fast
+	}
+}
+
+// pendingLocked is true if there is something to write.
+func (o *outbox) pendingLocked() bool { return len(o.rest)+len(o.full)+len(o.buf) > 0 }
+
 // sealLocked fills in the last block's length.
 func (o *outbox) sealLocked() {
 	if len(o.buf) > 0 {
@@ -119,7 +140,7 @@ func (o *outbox) sealLocked() {
 
 // wakeLocked is true if the writer has to be woken, which the caller does once mu is free.
 func (o *outbox) wakeLocked() bool {
-	if o.woken || o.writing || o.held > 0 || len(o.buf)+len(o.rest) == 0 {
+	if o.woken || o.writing || o.held > 0 || !o.pendingLocked() {
 		return false
 	}
 	o.woken = true
@@ -163,7 +184,7 @@ func (o *outbox) nudge() {
 func (o *outbox) releaseDirect() error {
 	o.mu.Lock()
 	o.held--
-	if o.held > 0 || o.writing || len(o.buf) == 0 || len(o.rest) > 0 || len(o.buf) > directBelow {
+	if o.held > 0 || o.writing || len(o.buf) == 0 || len(o.rest)+len(o.full) > 0 || len(o.buf) > directBelow {
 		wake := o.wakeLocked()
 		o.mu.Unlock()
 		if wake {
@@ -191,7 +212,7 @@ func (o *outbox) flush() error {
 	defer o.mu.Unlock()
 	o.woken = false
 	// If somebody else writes now, they look again when they are through.
-	for !o.writing && len(o.buf)+len(o.rest) > 0 {
+	for !o.writing && o.pendingLocked() {
 		b, fresh := o.rest, len(o.rest) == 0
 		if fresh {
 			b = o.takeLocked()
@@ -211,13 +232,18 @@ func (o *outbox) flush() error {
 	return nil
 }
 
-// takeLocked takes the token and what has gathered.
+// takeLocked takes the token and the oldest buffer.
 func (o *outbox) takeLocked() []byte {
+	o.writing = true
+	if len(o.full) > 0 {
+		o.taken = o.full[0]
+		o.full = slices.Delete(o.full, 0, 1)
+		return o.taken
+	}
 	o.sealLocked()
-	b := o.buf
-	o.buf, o.spare, o.block = o.spare[:0], nil, 0
-	o.taken, o.writing = b, true
-	return b
+	o.taken = o.buf
+	o.renewLocked()
+	return o.taken
 }
 
 // putLocked gives the token back, and what was left over.
@@ -227,8 +253,8 @@ func (o *outbox) putLocked(left []byte) {
 	if len(left) > 0 {
 		return
 	}
-	if cap(o.taken) <= keepBuffer {
-		o.spare = o.taken[:0]
+	if len(o.spare) < keepBuffers && cap(o.taken) <= 2*keepBuffer {
+		o.spare = append(o.spare, o.taken[:0])
 	}
 	o.taken = nil
 	o.drainedLocked()
@@ -266,7 +292,7 @@ func (o *outbox) drop() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.closed = true
-	o.buf, o.spare, o.rest, o.block, o.queued = nil, nil, nil, 0, 0
+	o.rest, o.full, o.buf, o.spare, o.block, o.queued = nil, nil, nil, nil, 0, 0
 }
 
 func (o *outbox) size() int {

@@ -95,8 +95,8 @@ func (s *Session) begin(ctx context.Context, dialled bool) (err error) {
 		_ = s.mux.Close()
 		return lost(err)
 	}
-	s.out = newOutbox(stream, !s.control.tls, s.limits.frame)
-	s.in = newInbox(stream, !s.control.tls, s.limits.frame)
+	s.out = newOutbox(stream, s.control.checked, s.limits.frame)
+	s.in = newInbox(stream, s.control.checked, s.limits.frame)
 	s.wg.Go(s.write)
 	s.wg.Go(s.beat)
 	s.wg.Go(s.bury)
