@@ -15,6 +15,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"time"
 )
 
@@ -253,12 +254,12 @@ func handshakeError(err error, wire *counted) error {
 	if unknown := new(x509.UnknownAuthorityError); errors.As(err, unknown) {
 		return fmt.Errorf("%w: %w", ErrAuth, err)
 	}
-	var alert tls.AlertError
-	if errors.As(err, &alert) {
-		switch alert {
-		case 42, 43, 44, 45, 46, 48, 49, 116: // all about certificates, and access denied
+	// The type of a remote alert is not exported; only its text says what it is about.
+	if remote := new(net.OpError); errors.As(err, &remote) && remote.Op == "remote error" {
+		if text := remote.Error(); strings.Contains(text, "certificate") || strings.Contains(text, "access denied") {
 			return fmt.Errorf("%w: the other side says: %w", ErrAuth, err)
 		}
+		return fmt.Errorf("%w: the other side says: %w", ErrHandshake, err)
 	}
 	said := "and it had said nothing"
 	if wire.seen.Load() > 0 {

@@ -54,6 +54,9 @@ func (in *inbox) next() ([]byte, error) {
 		return nil, nil
 	}
 	n := binary.LittleEndian.Uint32(b)
+	if in.checked && crc32.Checksum(b[:4], castagnoli) != binary.LittleEndian.Uint32(b[4:]) {
+		return nil, broken("a wrong checksum of a block's length")
+	}
 	if n < frameHeader || n > uint32(max(blockSize, frameHeader+in.limit)) {
 		return nil, broken("a block of %d bytes", n)
 	}
@@ -63,8 +66,8 @@ func (in *inbox) next() ([]byte, error) {
 	}
 	in.r += size
 	block := b[blockHeader:size:size]
-	if in.checked && crc32.Checksum(block, castagnoli) != binary.LittleEndian.Uint32(b[4:]) {
-		return nil, broken("a wrong checksum")
+	if in.checked && crc32.Checksum(block, castagnoli) != binary.LittleEndian.Uint32(b[8:]) {
+		return nil, broken("a wrong checksum of a block")
 	}
 	return block, nil
 }
