@@ -20,7 +20,7 @@
 // The first connection carries a yamux session with one stream, which is kept, for frames:
 // writes of many frames at once, small windows. The second is made by the dialling side when
 // either side makes its first call, and carries a yamux session with up to MaxCalls streams for
-// each direction: pieces of 1 MiB, large windows. So a large value never delays a small one, and
+// each direction: large windows. So a large value never delays a small one, and
 // liveness is judged where nothing large is under way. remote/PROTOCOL.md has it byte by byte.
 //
 // # Who writes

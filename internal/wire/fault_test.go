@@ -16,21 +16,19 @@ import (
 // A relay passes bytes between a client and a listener, and does something to one of them.
 type relay struct {
 	net.Listener
-	target  string
-	network string
-	up      bool  // the fault is on the way to the listener
-	at      int64 // counted over all connections
-	flip    byte  // what the byte is changed by; 0: the connection is cut there
-	mu      sync.Mutex
-	passed  [2]int64
-	conns   []net.Conn
-	wg      sync.WaitGroup
+	up     bool  // the fault is on the way to the listener
+	at     int64 // counted over all connections
+	flip   byte  // what the byte is changed by; 0: the connection is cut there
+	mu     sync.Mutex
+	passed [2]int64
+	conns  []net.Conn
+	wg     sync.WaitGroup
 }
 
 func newRelay(t testing.TB, target string, up bool, at int64, flip byte) *relay {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	r := &relay{Listener: l, target: target, up: up, at: at, flip: flip}
+	r := &relay{Listener: l, up: up, at: at, flip: flip}
 	r.wg.Go(func() {
 		for {
 			in, err := l.Accept()
@@ -156,13 +154,17 @@ func exchange(t *testing.T, tr transport, via func(addr string) string) (err err
 	var serverErr error
 	accepting, stopAccepting := context.WithTimeout(ctx, timeout)
 	defer stopAccepting()
+	used := make(chan struct{})
 	wg.Go(func() {
 		server, err := l.Accept(accepting)
 		if err != nil {
 			serverErr = err
+			close(used)
 			return
 		}
-		if serverErr = use(server, s); serverErr == nil {
+		serverErr = use(server, s)
+		close(used)
+		if serverErr == nil {
 			<-s.over
 		} else {
 			server.Kill(serverErr)
@@ -173,6 +175,7 @@ func exchange(t *testing.T, tr transport, via func(addr string) string) (err err
 	if err != nil {
 		client.Kill(err)
 	}
+	<-used // a goodbye would end its call
 	err = errors.Join(err, client.Close(ctx))
 	wg.Wait()
 	err = errors.Join(err, serverErr, c.wait(t))
@@ -219,7 +222,7 @@ func TestCutsAndFlips(t *testing.T) {
 			}
 			for way := range 2 {
 				for at := int64(0); at < total[way]; at += step {
-					for _, flip := range []byte{0, 1, 0x80} {
+					for _, flip := range []byte{0, 1 << (at % 8)} {
 						places <- struct{}{}
 						all.Go(func() {
 							defer func() { <-places }()
@@ -307,11 +310,32 @@ func TestSendDoesNotBlockOnASlowPeer(t *testing.T) {
 	})
 }
 
+// A call to a side that was not started yet waits; its ctx ends it, wherever it is.
+func TestACallThatNobodyServesEndsWithItsContext(t *testing.T) {
+	each(t, func(t *testing.T, tr transport) {
+		client, server := tr.pair(t, Config{})
+		client.Start(newRecorder())
+		for _, size := range []int{0, 1 << 20, 20 << 20} {
+			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+			_, _, err := client.Call(ctx, nil, make([]byte, size))
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			cancel()
+		}
+		// All that was given up does not stand in the way of what follows.
+		server.Start(newRecorder())
+		for range 3 {
+			_, body, err := client.Call(t.Context(), nil, make([]byte, 1<<20))
+			require.NoError(t, err)
+			require.Len(t, body, 1<<20)
+		}
+	})
+}
+
 // Two handlers that only write do not block each other, though what they write has no room.
 func TestHandlersThatWriteMuchDoNotBlockEachOther(t *testing.T) {
 	each(t, func(t *testing.T, tr transport) {
 		client, server := tr.pair(t, Config{})
-		const rounds = 2000
+		const rounds = 500
 		var wg sync.WaitGroup
 		for _, x := range []*Session{client, server} {
 			h := newRecorder()

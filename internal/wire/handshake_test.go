@@ -16,7 +16,7 @@ import (
 )
 
 // dialTo dials a listener that has another configuration.
-func dialTo(t *testing.T, listening, dialling Config) (error, *Listener) {
+func dialTo(t *testing.T, listening, dialling Config) error {
 	l := Listen(transports()[0].listen(t), listening, func(hello []byte) ([]byte, error) {
 		if string(hello) == "no" {
 			return nil, errors.New("not today")
@@ -29,7 +29,7 @@ func dialTo(t *testing.T, listening, dialling Config) (error, *Listener) {
 		s.Kill(nil)
 		_ = s.Close(t.Context())
 	}
-	return err, l
+	return err
 }
 
 func TestWhoIsLetIn(t *testing.T) {
@@ -56,7 +56,7 @@ func TestWhoIsLetIn(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			watch(t)
-			err, _ := dialTo(t, c.listening, c.dialling)
+			err := dialTo(t, c.listening, c.dialling)
 			require.ErrorIs(t, err, c.want)
 			if c.want != nil {
 				assert.NotContains(t, err.Error(), string(secret))
@@ -67,7 +67,7 @@ func TestWhoIsLetIn(t *testing.T) {
 
 func TestARefusalSaysWhy(t *testing.T) {
 	watch(t)
-	err, _ := dialTo(t, Config{}, Config{Hello: []byte("no")})
+	err := dialTo(t, Config{}, Config{Hello: []byte("no")})
 	var refused *RefusedError
 	require.ErrorAs(t, err, &refused)
 	require.Equal(t, "not today", refused.Message)

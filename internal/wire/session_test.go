@@ -142,7 +142,7 @@ func TestManyCallsShareTheStreams(t *testing.T) {
 			}
 			wg.Go(func() {
 				for j := range 5 {
-					body := bytes.Repeat([]byte{byte(i), byte(j)}, 1000*i)
+					body := bytes.Repeat([]byte{byte(i), byte(j)}, 200*i)
 					head, got, err := s.Call(t.Context(), []byte{byte(i)}, body)
 					assert.NoError(t, err)
 					assert.Equal(t, []byte{byte(i)}, head)
@@ -255,7 +255,7 @@ func TestAHandlersFrameErrorEndsTheSession(t *testing.T) {
 
 func TestBothMayCloseAtOnce(t *testing.T) {
 	each(t, func(t *testing.T, tr transport) {
-		for range 20 {
+		for range 10 {
 			client, server := tr.pair(t, Config{})
 			c, s := newRecorder(), newRecorder()
 			var got [2]int
