@@ -35,12 +35,23 @@ type Request struct {
 }
 
 // A Source is where a value is, or what it is made of. One of Data, Stored and Parts
-// says it.
+// says it; or, for a future in a value, Err or Live, if it has none.
 type Source struct {
-	Data   []byte // its encoding
-	Stored any    // what the backend knows it by
-	Parts  []Source
-	Made   cell.Made // how, if it is made of Parts
+	Data      []byte   // its encoding
+	Refs      []Source // and the futures in it
+	Stored    any      // what the backend knows it by
+	Parts     []Source
+	Made      cell.Made // how, if it is made of Parts
+	Err       []byte    // of PackError: the future has failed, or was
+	Cancelled bool
+	Live      any // the future has no outcome. Where it is made, a cell.Value; else the backend's
+}
+
+// An Importer is a Store that tells of futures in other processes.
+type Importer interface {
+	// Import has done called with what becomes of a future, now or later. The
+	// function it returns cancels the future.
+	Import(live any, done func(Source)) (cancel func(cause error))
 }
 
 // A Store is a backend that can have values elsewhere.
@@ -130,6 +141,9 @@ func (c *Call) Begin(worker string) bool {
 	m.base.observe(eventStarted, m, nil)
 	if m.run != nil {
 		m.run.started()
+	}
+	if f, ok := c.Owner.(*Foreign); ok {
+		f.begun(f)
 	}
 	return true
 }
@@ -348,6 +362,10 @@ func sourceOf(m *more, s cell.Source) (Source, error) {
 	case s.Here != nil:
 		v := reflect.ValueOf(s.Here).Elem()
 		t := codec.For(v.Type())
+		var refs []Source
+		t.References(v, func(ref reflect.Value) {
+			refs = append(refs, futureSource(m.base, futures.ValueOf(ref.Interface())))
+		})
 		data, err := t.Append(nil, v)
 		if err != nil {
 			return Source{}, fmt.Errorf("%w: an input of %s: %w", ErrNotEncodable, m.fn.name(), err)
@@ -356,15 +374,15 @@ func sourceOf(m *more, s cell.Source) (Source, error) {
 			return Source{}, fmt.Errorf("%w: an input of %s has %d bytes encoded, and MaxValueBytes is %d; make it smaller, or the limit larger",
 				ErrTooLarge, m.fn.name(), len(data), limit)
 		}
-		return Source{Data: data}, nil
+		return Source{Data: data, Refs: refs}, nil
 	case s.Stored != nil:
 		if o, ok := s.Stored.(*storedAt); ok {
+			if e, ok := o.stored.(encoded); ok {
+				return Source{Data: e.data, Refs: e.refs}, nil
+			}
 			if o.base != m.base { // of another executor: it goes by way of here
 				data, err := o.base.backend.(Store).Fetch(context.Background(), o.stored)
 				return Source{Data: data}, err
-			}
-			if data, ok := o.stored.([]byte); ok {
-				return Source{Data: data}, nil
 			}
 			return Source{Stored: o.stored}, nil
 		}
@@ -381,10 +399,51 @@ func sourceOf(m *more, s cell.Source) (Source, error) {
 	return Source{Made: s.Made, Parts: parts}, nil
 }
 
+// futureSource is the source of a future in a value, whatever its state.
+func futureSource(b *Base, v cell.Value) Source {
+	c := v.Base()
+	switch c.State() {
+	case cell.Finished:
+		if !v.Pin() {
+			return Source{Err: PackError(futures.ErrReleased)}
+		}
+		defer v.Unpin()
+		if c.Away() {
+			if err := v.Bring(context.Background()); err != nil {
+				return Source{Err: PackError(err)}
+			}
+		}
+		p := reflect.ValueOf(v.Pointer()).Elem()
+		t := codec.For(p.Type())
+		data, err := t.Append(nil, p)
+		if err != nil {
+			return Source{Err: PackError(fmt.Errorf("%w: %w", ErrNotEncodable, err))}
+		}
+		s := Source{Data: data}
+		t.References(p, func(ref reflect.Value) {
+			s.Refs = append(s.Refs, futureSource(b, futures.ValueOf(ref.Interface())))
+		})
+		return s
+	case cell.Failed, cell.Cancelled:
+		return Source{Err: PackError(c.Err()), Cancelled: c.State() == cell.Cancelled}
+	}
+	return Source{Live: v}
+}
+
+// FutureSource is the source of a future that was Live, once it has its outcome. It may
+// block, to bring its value here.
+func FutureSource(b *Base, v cell.Value) Source { return futureSource(b, v) }
+
 // storedAt is what a backend knows a value by, and which backend.
 type storedAt struct {
 	base   *Base
 	stored any
+}
+
+// encoded is a value that was not decoded yet, in the place of what a backend knows.
+type encoded struct {
+	data []byte
+	refs []Source
 }
 
 // deliver keeps a value that came encoded.
@@ -415,10 +474,37 @@ func replaceWith(b *Base, t *codec.Type, v reflect.Value, refs []Source) error {
 			return reflect.Value{}, fmt.Errorf("%w: %d futures came with a %v that has more", ErrNotEncodable, len(refs), t)
 		}
 		src := refs[i]
+		if src.Live != nil || src.Err != nil {
+			return b.future(ref, src), nil
+		}
 		return futures.Away(ref, func(ctx context.Context, t reflect.Type) (reflect.Value, error) {
 			return b.load(ctx, src, t)
 		}, func() cell.Source { return b.cellSource(src) }), nil
 	})
+}
+
+// future makes a future that has failed, or has no outcome yet.
+func (b *Base) future(t reflect.Type, src Source) reflect.Value {
+	var cancel func(error)
+	v, finish := futures.Later(t, func(cause error) {
+		if cancel != nil {
+			cancel(cause)
+		}
+	})
+	done := func(src Source) {
+		var err error
+		if src.Err != nil {
+			err = UnpackError(src.Err, b.worker)
+		}
+		finish(func(ctx context.Context, t reflect.Type) (reflect.Value, error) { return b.load(ctx, src, t) },
+			func() cell.Source { return b.cellSource(src) }, err, src.Cancelled)
+	}
+	if src.Live == nil {
+		done(src)
+	} else {
+		cancel = b.backend.(Importer).Import(src.Live, done)
+	}
+	return v
 }
 
 // cellSource is src as package cell has it.
@@ -433,7 +519,7 @@ func (b *Base) cellSource(src Source) cell.Source {
 		}
 		return cell.Source{Made: src.Made, Parts: parts}
 	}
-	return cell.Source{Stored: &storedAt{b, src.Data}}
+	return cell.Source{Stored: &storedAt{b, encoded{src.Data, src.Refs}}}
 }
 
 // A Loader is a Store that has some of the values in this process.
@@ -446,8 +532,8 @@ func (b *Base) load(ctx context.Context, src Source, t reflect.Type) (reflect.Va
 	v := reflect.New(t).Elem()
 	switch {
 	case src.Stored != nil:
-		if data, ok := src.Stored.([]byte); ok {
-			return v, codec.For(t).Decode(data, v)
+		if e, ok := src.Stored.(encoded); ok {
+			return b.load(ctx, Source{Data: e.data, Refs: e.refs}, t)
 		}
 		if l, ok := b.backend.(Loader); ok {
 			if v, ok, err := l.Load(ctx, src.Stored, t); ok || err != nil {
@@ -463,7 +549,7 @@ func (b *Base) load(ctx context.Context, src Source, t reflect.Type) (reflect.Va
 		if err := codec.For(t).DecodeOwned(src.Data, v); err != nil {
 			return v, fmt.Errorf("%w: decoding %v: %w", ErrNotEncodable, t, err)
 		}
-		return v, nil
+		return v, replaceWith(b, codec.For(t), v, src.Refs)
 	}
 	for i, part := range src.Parts {
 		pt := t

@@ -29,6 +29,7 @@ type Relay interface {
 	Loader
 	Scatterer
 	Caller
+	Importer
 	Enqueue(c *Call)
 	Cancelled(c *Call)
 	// Lent is told that a task waits with its slot lent, for a call that it may
@@ -49,6 +50,9 @@ func NewHost(cfg Config, worker string, p *pool.Pool, relay Relay) *Host {
 	h.scope.Init(h.scope.ctx, &h.scope)
 	return h
 }
+
+// Base is the base of the executor that the host's tasks see.
+func (h *Host) Base() *Base { return &h.base }
 
 // A Hosted is a call that a Host runs.
 type Hosted struct {
@@ -272,30 +276,10 @@ func (t *hostedTask[A, R]) invoke(ctx context.Context) error {
 		return err
 	}
 	for _, ref := range references(b, &v) {
-		src, err := carried(ctx, t.peek(), ref)
-		if err != nil {
-			return err
-		}
-		t.refs = append(t.refs, src)
+		t.refs = append(t.refs, futureSource(b, ref))
 	}
 	t.cell().Set(v)
 	return nil
-}
-
-// carried is the value of a future in a result, which travels with it.
-func carried(ctx context.Context, m *more, ref cell.Value) (Source, error) {
-	if s := ref.Base().State(); s != cell.Finished {
-		return Source{}, fmt.Errorf("%w: the result of %s has a future in it that is not finished but %v; wait for it before you return it",
-			ErrNotEncodable, m.fn.name(), futures.State(s))
-	}
-	if !ref.Pin() {
-		return Source{}, futures.ErrReleased
-	}
-	defer ref.Unpin()
-	if err := ref.Bring(ctx); err != nil {
-		return Source{}, err
-	}
-	return sourceOf(m, ref.Source())
 }
 
 // hostBackend is the driver's side of the executor that hosted tasks see.
@@ -333,6 +317,10 @@ func (h hostBackend) Fetch(ctx context.Context, stored any) ([]byte, error) {
 }
 
 func (h hostBackend) Drop(stored any) { h.relay.Drop(stored) }
+
+func (h hostBackend) Import(live any, done func(Source)) (cancel func(error)) {
+	return h.relay.Import(live, done)
+}
 
 func (h hostBackend) Load(ctx context.Context, stored any, t reflect.Type) (reflect.Value, bool, error) {
 	return h.relay.Load(ctx, stored, t)
@@ -378,6 +366,7 @@ func (h hostExecutor) Shutdown(context.Context) error {
 type Foreign struct {
 	task[raw, raw]
 	request *Request
+	begun   func(*Foreign)
 	done    func(*Foreign)
 	hook    cell.Hook
 	refs    []Source
@@ -387,9 +376,9 @@ type Foreign struct {
 type raw struct{ data []byte }
 
 // SubmitForeign submits a call by its Request, of which ID and Attempt do not count.
-// done is called when it has its outcome, and may not block.
-func (b *Base) SubmitForeign(ctx context.Context, ex Executor, r *Request, done func(*Foreign)) *Foreign {
-	t := &Foreign{request: r, done: done}
+// begun is called when it has begun, done when it has its outcome; neither may block.
+func (b *Base) SubmitForeign(ctx context.Context, ex Executor, r *Request, begun, done func(*Foreign)) *Foreign {
+	t := &Foreign{request: r, begun: begun, done: done}
 	attach(ctx, ex, t.core(), t)
 	m := t.task.special()
 	functions.Lock()

@@ -343,12 +343,7 @@ func (l *hostedLease[A, R]) finish(r *pool.Runner) {
 		l.oneByOne(&o)
 	}
 	for _, ref := range references(l.base, &done) {
-		src, err := carried(context.Background(), l.more, ref)
-		if err != nil {
-			o.Err = err
-			break
-		}
-		o.Refs = append(o.Refs, src)
+		o.Refs = append(o.Refs, futureSource(l.base, ref))
 	}
 	o.Took = time.Since(l.began)
 	l.items, l.out = nil, nil

@@ -3,6 +3,7 @@ package futures
 import (
 	"context"
 	"reflect"
+	"sync/atomic"
 
 	"github.com/nearfar/nearfar/internal/cell"
 )
@@ -23,6 +24,38 @@ func (f *Future[T]) away(fetch func(context.Context, reflect.Type) (reflect.Valu
 	return reflect.ValueOf(&e.Future)
 }
 
+// Later makes a future of type t whose outcome comes from elsewhere: finish gives it, an
+// error or what Away takes. cancelled is called when the future is cancelled before.
+func Later(t reflect.Type, cancelled func(cause error)) (future reflect.Value, finish Finish) {
+	return reflect.Zero(t).Interface().(interface {
+		later(func(cause error)) (reflect.Value, Finish)
+	}).later(cancelled)
+}
+
+// Finish ends a future of Later.
+type Finish func(fetch func(context.Context, reflect.Type) (reflect.Value, error), source func() cell.Source, err error, cancelled bool)
+
+func (f *Future[T]) later(cancelled func(cause error)) (reflect.Value, Finish) {
+	e := &elsewhere[T]{cancelled: cancelled}
+	e.cell.Owner = e
+	return reflect.ValueOf(&e.Future), e.finish
+}
+
+func (e *elsewhere[T]) finish(fetch func(context.Context, reflect.Type) (reflect.Value, error), source func() cell.Source, err error, cancelled bool) {
+	var w cell.Wave
+	switch {
+	case err != nil && cancelled:
+		e.over.Store(true)
+		e.cell.Cancel(err, err, &w)
+	case err != nil:
+		e.cell.Fail(err, &w)
+	case e.cell.Claim():
+		e.fetch, e.source = fetch, source
+		e.cell.OpenAwayClaimed(&w)
+	}
+	w.Run()
+}
+
 // elsewhere is a future of a value in another process, or in a form that is to be
 // decoded first.
 type elsewhere[T any] struct {
@@ -30,11 +63,20 @@ type elsewhere[T any] struct {
 	reference
 	fetch  func(context.Context, reflect.Type) (reflect.Value, error)
 	source func() cell.Source
+
+	cancelled func(cause error) // of Later
+	over      atomic.Bool       // it was cancelled from there
 }
 
-func (e *elsewhere[T]) Key() string                             { return "" }
-func (e *elsewhere[T]) Why() string                             { return "" }
-func (e *elsewhere[T]) Cancelled(cell.State, error, *cell.Wave) {}
+func (e *elsewhere[T]) Key() string { return "" }
+func (e *elsewhere[T]) Why() string { return "" }
+
+// Cancelled cancels the future that it stands for.
+func (e *elsewhere[T]) Cancelled(_ cell.State, cause error, _ *cell.Wave) {
+	if e.cancelled != nil && !e.over.Load() {
+		e.cancelled(cause)
+	}
+}
 
 // Fetch brings the value home.
 func (e *elsewhere[T]) Fetch(ctx context.Context) error {

@@ -158,6 +158,11 @@ func (ex *Executor) Cancelled(c *executor.Call) {
 	}
 }
 
+// Import is told what becomes of a future of a worker.
+func (ex *Executor) Import(live any, done func(executor.Source)) (cancel func(error)) {
+	return live.(*imported).table.Import(live, done)
+}
+
 // Withdraw cancels a call if it has not begun.
 func (ex *Executor) Withdraw(c *executor.Call) {
 	e, _ := c.Tag().(*entry)
@@ -366,8 +371,12 @@ func (ex *Executor) keep(s *stored, w *worker) {
 func (ex *Executor) CallAll(ctx context.Context, function string, arg []byte) (map[string]executor.Called, error) {
 	ex.mu.Lock()
 	workers := append([]*worker(nil), ex.workers...)
+	closed := ex.closed
 	ex.mu.Unlock()
-	if len(workers) == 0 {
+	switch {
+	case closed:
+		return nil, executor.ErrClosed
+	case len(workers) == 0:
 		return nil, ErrNoWorkers
 	}
 	all := make(map[string]executor.Called, len(workers))

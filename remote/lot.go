@@ -233,7 +233,7 @@ func (ex *Executor) leaseOut(l *lot) {
 		b = append(b, keep)
 		b = binary.AppendVarint(b, int64(l.slice()))
 		req.Arg = executor.Source{}
-		b = appendRequest(b, &req, ex.appendStored)
+		b = appendRequest(b, &req, w.refs)
 		b = binary.AppendUvarint(b[:len(b)-1], uint64(len(data))) // in the place of a length of 0
 		sendFrame(w.wire, frameLease, b, data, func(error) {
 			ex.mu.Lock()
@@ -287,7 +287,7 @@ func (w *worker) leaseDone(id int64, d *dec) error {
 		at := int(d.uint())
 		failed = append(failed, executor.ItemFailure{At: at, Err: executor.UnpackError(d.bytes(), w.name)})
 	}
-	refs := d.sources(func(d *dec) any { return w.ex.valueOf(d.int()) }, maxSourceDepth)
+	refs := d.sources(w.in, maxSourceDepth)
 	if d.bad {
 		return errMalformed
 	}

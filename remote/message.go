@@ -12,13 +12,14 @@ import (
 // Kinds of frames. PROTOCOL.md says what is in them.
 const (
 	// From client to worker.
-	frameTask   = 1 + iota // a call to run
-	frameCancel            // a call that was cancelled
-	frameTake              // calls that are wanted back, if they have not begun
-	frameDrop              // values that nobody needs
-	frameChild             // what became of a call that a task here submitted
-	frameLease             // items of a Map to run
-	frameCut               // a lease that is to end
+	frameTask       = 1 + iota // a call to run
+	frameCancel                // a call that was cancelled
+	frameTake                  // calls that are wanted back, if they have not begun
+	frameDrop                  // values that nobody needs
+	frameChild                 // what became of a call that a task here submitted
+	frameLease                 // items of a Map to run
+	frameCut                   // a lease that is to end
+	frameChildBegun            // such a call has begun
 
 	// From worker to client.
 	frameDone        // a call has returned, or will not begin
@@ -30,6 +31,10 @@ const (
 	frameCancelChild // and cancelled it
 	frameDropChild   // and needs its value no more
 	frameDraining    // the worker takes no more calls
+
+	// Both ways.
+	frameFuture       // what became of a future that was sent without an outcome
+	frameFutureCancel // it is to be cancelled
 )
 
 // Outcomes in frameDone and frameChild.
@@ -153,8 +158,20 @@ const (
 	flagAttempt
 )
 
-// appendRequest appends a request, whose stored values stored appends.
-func appendRequest(b []byte, r *executor.Request, stored func(b []byte, v any) []byte) []byte {
+// An outward appends what a source refers to: values that are stored, and futures that
+// have no outcome; an inward reads it.
+type outward struct {
+	stored func(b []byte, v any) []byte
+	live   func(b []byte, v any) []byte
+}
+
+type inward struct {
+	stored func(d *dec) any
+	live   func(d *dec) any
+}
+
+// appendRequest appends a request.
+func appendRequest(b []byte, r *executor.Request, out outward) []byte {
 	var flags uint64
 	set := func(flag uint64, on bool) {
 		if on {
@@ -198,13 +215,13 @@ func appendRequest(b []byte, r *executor.Request, stored func(b []byte, v any) [
 		}
 	}
 	if flags&flagRefs != 0 {
-		b = appendSources(b, r.Refs, stored)
+		b = appendSources(b, r.Refs, out)
 	}
-	return appendSource(b, &r.Arg, stored)
+	return appendSource(b, &r.Arg, out)
 }
 
 // request decodes a request, but for its function. Data is not a copy.
-func (d *dec) request(stored func(d *dec) any) *executor.Request {
+func (d *dec) request(in inward) *executor.Request {
 	r := &executor.Request{Attempt: 1}
 	flags := d.uint()
 	r.ID = d.int()
@@ -233,9 +250,9 @@ func (d *dec) request(stored func(d *dec) any) *executor.Request {
 		}
 	}
 	if flags&flagRefs != 0 {
-		r.Refs = d.sources(stored, maxSourceDepth)
+		r.Refs = d.sources(in, maxSourceDepth)
 	}
-	r.Arg = d.source(stored, maxSourceDepth)
+	r.Arg = d.source(in, maxSourceDepth)
 	return r
 }
 
@@ -243,53 +260,74 @@ const maxSourceDepth = 100
 
 // Forms of a source.
 const (
-	sourceData = iota
-	sourceStored
-	sourceMade // and how, added
+	sourceData      = iota
+	sourceStored               // in somebody's keeping
+	sourceMade                 // of parts: and how, added
+	sourceWith      = 8 + iota // data, and the futures in it
+	sourceLive                 // a future without an outcome
+	sourceFailed               // a future that has failed
+	sourceCancelled            // or was cancelled
 )
 
-func appendSources(b []byte, list []executor.Source, stored func(b []byte, v any) []byte) []byte {
+func appendSources(b []byte, list []executor.Source, out outward) []byte {
 	b = binary.AppendUvarint(b, uint64(len(list)))
 	for i := range list {
-		b = appendSource(b, &list[i], stored)
+		b = appendSource(b, &list[i], out)
 	}
 	return b
 }
 
-func appendSource(b []byte, s *executor.Source, stored func(b []byte, v any) []byte) []byte {
+func appendSource(b []byte, s *executor.Source, out outward) []byte {
 	switch {
 	case s.Stored != nil:
-		return stored(append(b, sourceStored), s.Stored)
+		return out.stored(append(b, sourceStored), s.Stored)
 	case s.Made != cell.Whole:
-		return appendSources(append(b, sourceMade+byte(s.Made)), s.Parts, stored)
+		return appendSources(append(b, sourceMade+byte(s.Made)), s.Parts, out)
+	case s.Live != nil:
+		return out.live(append(b, sourceLive), s.Live)
+	case s.Err != nil && s.Cancelled:
+		return appendBytes(append(b, sourceCancelled), s.Err)
+	case s.Err != nil:
+		return appendBytes(append(b, sourceFailed), s.Err)
+	case s.Refs != nil:
+		return appendBytes(appendSources(append(b, sourceWith), s.Refs, out), s.Data)
 	}
 	return appendBytes(append(b, sourceData), s.Data)
 }
 
-func (d *dec) sources(stored func(d *dec) any, depth int) []executor.Source {
+func (d *dec) sources(in inward, depth int) []executor.Source {
 	n := d.count()
 	list := make([]executor.Source, 0, min(n, 1024))
 	for range n {
 		if d.bad {
 			return nil
 		}
-		list = append(list, d.source(stored, depth))
+		list = append(list, d.source(in, depth))
 	}
 	return list
 }
 
-func (d *dec) source(stored func(d *dec) any, depth int) (s executor.Source) {
+func (d *dec) source(in inward, depth int) (s executor.Source) {
 	form := d.byte()
 	switch {
-	case depth == 0 || form > sourceMade+byte(cell.Concat) || form == sourceMade:
+	case depth == 0:
 		d.fail()
 	case form == sourceData:
 		s.Data = d.bytes()
 	case form == sourceStored:
-		s.Stored = stored(d)
+		s.Stored = in.stored(d)
+	case form == sourceWith:
+		s.Refs = d.sources(in, depth-1)
+		s.Data = d.bytes()
+	case form == sourceLive:
+		s.Live = in.live(d)
+	case form == sourceFailed, form == sourceCancelled:
+		s.Err, s.Cancelled = d.bytes(), form == sourceCancelled
+	case form <= sourceMade || form > sourceMade+byte(cell.Concat):
+		d.fail()
 	default:
 		s.Made = cell.Made(form - sourceMade)
-		s.Parts = d.sources(stored, depth-1)
+		s.Parts = d.sources(in, depth-1)
 	}
 	return s
 }
@@ -301,5 +339,6 @@ func storedIn(list []executor.Source, visit func(v any)) {
 			visit(list[i].Stored)
 		}
 		storedIn(list[i].Parts, visit)
+		storedIn(list[i].Refs, visit)
 	}
 }

@@ -22,6 +22,9 @@ type worker struct {
 	functions     map[string]string
 	process       *child.Process // of proc
 	wire          *wire.Session
+	live          *liveTable
+	refs          outward
+	in            inward
 	lost          chan struct{} // closed when the schedule knows that it is gone
 
 	// Guarded by ex.mu.
@@ -73,6 +76,9 @@ func (ex *Executor) connect(ctx context.Context, network, addr string, p *child.
 		ex: ex, name: reply.Name, network: network, addr: addr, pid: reply.PID, threads: max(1, reply.Threads), functions: reply.Functions,
 		process: p, wire: session, lost: make(chan struct{}), out: map[int64]*entry{}, kids: map[uint64]*executor.Foreign{},
 	}
+	w.live = newLiveTable(session)
+	w.refs, w.in = outward{ex.appendStored, w.live.append}, inward{func(d *dec) any { return ex.valueOf(d.int()) }, w.live.read}
+	w.live.base, w.live.out, w.live.in = func() *executor.Base { return ex.base }, outward{ex.lockedStored, w.live.append}, w.in
 	if reply.Build != build() {
 		ex.log.Info("remote: the worker was built from other sources", "worker", w.name, "its", reply.Build, "ours", build())
 	}
@@ -146,6 +152,7 @@ func (w *worker) Closed(err error) {
 		case <-time.After(time.Second): // of a process that is no more, it is there at once
 		}
 	}
+	w.live.close(err)
 	then := w.ex.lose(w, err)
 	close(w.lost)
 	w.ex.tell(w.ex.cfg.Observer, false, w, err)
@@ -206,6 +213,10 @@ func (w *worker) Frame(kind byte, payload []byte) error {
 		if f != nil {
 			f.Release()
 		}
+	case frameFuture:
+		return w.live.settled(append([]byte(nil), payload...))
+	case frameFutureCancel:
+		w.live.cancel(d)
 	case frameDraining:
 		w.ex.mu.Lock()
 		w.draining = true
@@ -230,7 +241,7 @@ func (w *worker) done(d *dec) error {
 	var last byte
 	switch outcome {
 	case outcomeValue:
-		refs = d.sources(func(d *dec) any { return w.ex.valueOf(d.int()) }, maxSourceDepth)
+		refs = d.sources(w.in, maxSourceDepth)
 	case outcomeStored:
 		size = d.int()
 	case outcomeError:
@@ -441,7 +452,7 @@ func (w *worker) spawn(payload []byte) error {
 	d := &dec{b: payload}
 	child := d.uint()
 	function := d.string()
-	r := d.request(func(d *dec) any { return w.ex.valueOf(d.int()) })
+	r := d.request(w.in)
 	if err := d.end(); err != nil {
 		return err
 	}
@@ -454,7 +465,10 @@ func (w *worker) spawn(payload []byte) error {
 	}
 	w.kids[child] = nil
 	ex.mu.Unlock()
-	f := ex.base.SubmitForeign(context.Background(), ex, r, func(f *executor.Foreign) { w.childDone(child, f) })
+	begun := func(f *executor.Foreign) {
+		w.wire.Send(frameChildBegun, appendString(binary.AppendUvarint(nil, child), f.Worker()), nil)
+	}
+	f := ex.base.SubmitForeign(context.Background(), ex, r, begun, func(f *executor.Foreign) { w.childDone(child, f) })
 	ex.mu.Lock()
 	if _, ok := w.kids[child]; ok {
 		w.kids[child] = f
@@ -487,7 +501,7 @@ func (w *worker) childDone(child uint64, f *executor.Foreign) {
 		ex.mu.Unlock()
 	default:
 		ex.mu.Lock()
-		b = appendSources(appendString(append(b, outcomeValue), worker), refs, ex.appendStored)
+		b = appendSources(appendString(append(b, outcomeValue), worker), refs, w.refs)
 		ex.mu.Unlock()
 		body = data
 	}

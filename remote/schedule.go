@@ -285,7 +285,7 @@ func (ex *Executor) sendTo(w *worker, e *entry) {
 		b = appendRequest(b, &executor.Request{
 			ID: e.req.ID, Name: e.req.Name, Key: e.req.Key, Attempt: e.req.Attempt, Priority: e.req.Priority,
 			Timeout: e.req.Timeout, Kill: e.req.Kill, Home: e.req.Home,
-		}, ex.appendStored)
+		}, w.refs)
 		b = binary.AppendUvarint(b[:len(b)-1], uint64(len(arg))) // in the place of a length of 0
 		head := slices.Clone(b)
 		ex.scratch = b
@@ -293,7 +293,7 @@ func (ex *Executor) sendTo(w *worker, e *entry) {
 		sendFrame(w.wire, frameTask, head, arg, func(error) { ex.recheck(e) })
 		return
 	}
-	b = appendRequest(b, e.req, ex.appendStored)
+	b = appendRequest(b, e.req, w.refs)
 	ex.scratch = b[:0]
 	ex.sent += int64(len(e.req.Arg.Data))
 	if len(b) <= maxFrame {
@@ -321,6 +321,13 @@ func (ex *Executor) appendStored(b []byte, v any) []byte {
 		b = appendString(b, w.addr)
 	}
 	return b
+}
+
+// lockedStored is appendStored where mu is not held.
+func (ex *Executor) lockedStored(b []byte, v any) []byte {
+	ex.mu.Lock()
+	defer ex.mu.Unlock()
+	return ex.appendStored(b, v)
 }
 
 // balance asks the worker that has most waiting for half of that, when another has

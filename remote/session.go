@@ -24,6 +24,9 @@ type session struct {
 	key  string // of the client
 	host *executor.Host
 	log  *slog.Logger
+	live *liveTable
+	out  outward
+	in   inward
 	done chan struct{}
 
 	mu       sync.Mutex
@@ -69,6 +72,9 @@ func newSession(srv *server, w *wire.Session, hello *clientHello) *session {
 		srv: srv, wire: w, key: hello.Client, log: srv.log, done: make(chan struct{}), slots: hello.Slots,
 		runs: map[int64]*run{}, values: map[int64]*value{}, children: map[uint64]*executor.Call{},
 	}
+	s.live = newLiveTable(w)
+	s.out, s.in = outward{writeRef, s.live.append}, inward{readRef, s.live.read}
+	s.live.base, s.live.out, s.live.in = func() *executor.Base { return s.host.Base() }, s.out, s.in
 	s.host = executor.NewHost(executor.Config{MaxValueBytes: hello.MaxValue}, srv.name, srv.pool, s)
 	return s
 }
@@ -131,6 +137,18 @@ func (s *session) Frame(kind byte, payload []byte) error {
 		default:
 			r.lease.Cancel(executor.UnpackError(d.b, "the client"))
 		}
+	case frameFuture:
+		return s.live.settled(append([]byte(nil), payload...))
+	case frameFutureCancel:
+		s.live.cancel(d)
+	case frameChildBegun:
+		id, worker := d.uint(), d.string()
+		s.mu.Lock()
+		c := s.children[id]
+		s.mu.Unlock()
+		if c != nil {
+			c.Begin(worker)
+		}
 	case frameChild:
 		return s.childDone(append([]byte(nil), payload...))
 	default:
@@ -146,7 +164,7 @@ func (s *session) Frame(kind byte, payload []byte) error {
 func (s *session) task(payload []byte) error {
 	d := &dec{b: payload}
 	function := d.string()
-	r := d.request(readRef)
+	r := d.request(s.in)
 	if err := d.end(); err != nil {
 		return err
 	}
@@ -172,7 +190,7 @@ func (s *session) lease(payload []byte) error {
 	function := d.string()
 	keepGoing := d.byte() != 0
 	slice := time.Duration(d.int())
-	r := d.request(readRef)
+	r := d.request(s.in)
 	if err := d.end(); err != nil {
 		return err
 	}
@@ -211,7 +229,7 @@ func (s *session) leaseDone(id int64, o executor.LeaseOutcome) {
 	for _, f := range o.Failed {
 		b = appendBytes(binary.AppendUvarint(b, uint64(f.At)), executor.PackError(f.Err))
 	}
-	b = appendSources(b, o.Refs, writeRef)
+	b = appendSources(b, o.Refs, s.out)
 	s.send(frameDone, b, o.Data)
 }
 
@@ -243,7 +261,7 @@ func (s *session) returned(id int64, o executor.Outcome) {
 	case o.State == futures.Finished:
 		head = append(head, outcomeValue)
 		head = binary.AppendVarint(head, int64(o.Took))
-		head = appendSources(head, o.Refs, writeRef)
+		head = appendSources(head, o.Refs, s.out)
 		body = o.Data
 	case o.State == futures.Failed:
 		head = append(head, outcomeError)
@@ -330,6 +348,7 @@ func (s *session) Closed(err error) {
 	s.children = map[uint64]*executor.Call{}
 	s.values = map[int64]*value{}
 	s.mu.Unlock()
+	s.live.close(err)
 	s.host.Close(err, list)
 	for _, l := range leases {
 		l.Cancel(err)
@@ -393,7 +412,7 @@ func (s *session) Enqueue(c *executor.Call) {
 	c.SetTag(id)
 	b := binary.AppendUvarint(nil, id)
 	b = appendString(b, r.Function)
-	b = appendRequest(b, r, writeRef)
+	b = appendRequest(b, r, s.out)
 	sendFrame(s.wire, frameSpawn, b, nil, func(error) {
 		if c.Over() {
 			s.Cancelled(c)
@@ -428,7 +447,7 @@ func (s *session) childDone(payload []byte) error {
 	s.mu.Unlock()
 	switch outcome {
 	case outcomeValue:
-		refs := d.sources(readRef, maxSourceDepth)
+		refs := d.sources(s.in, maxSourceDepth)
 		if d.bad {
 			return errMalformed
 		}
@@ -467,6 +486,11 @@ func (s *session) childDone(payload []byte) error {
 		return errMalformed
 	}
 	return nil
+}
+
+// Import is told what becomes of a future of the client.
+func (s *session) Import(live any, done func(executor.Source)) (cancel func(error)) {
+	return s.live.Import(live, done)
 }
 
 // Lent tells the client that a slot has room.

@@ -189,12 +189,17 @@ func (c *Cell[T]) OpenAway(w *Wave) bool {
 	if !c.Claim() {
 		return false
 	}
+	c.OpenAwayClaimed(w)
+	return true
+}
+
+// OpenAwayClaimed is OpenAway for the caller that claimed c.
+func (c *Cell[T]) OpenAwayClaimed(w *Wave) {
 	old, _ := c.move(claimed, Finished, away)
 	if old&hooked != 0 {
 		w.push(c.detach(nil))
 	}
 	c.Finished()
-	return true
 }
 
 // Base is the Core.
