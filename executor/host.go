@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"runtime"
+	"sync/atomic"
 	"time"
 
 	"github.com/nearfar/nearfar/futures"
@@ -32,6 +33,8 @@ type Relay interface {
 	Importer
 	Enqueue(c *Call)
 	Cancelled(c *Call)
+	// Release is told that nobody needs the value of a call with a key any more.
+	Release(c *Call)
 	// Lent is told that a task waits with its slot lent, for a call that it may
 	// have submitted, and Resumed that it goes on.
 	Lent(task int64, awaited *Call)
@@ -255,7 +258,11 @@ func (t *hostedTask[A, R]) invoke(ctx context.Context) error {
 	t.request = nil
 	var arg A
 	if r.Arg.Stored == nil && r.Arg.Made == cell.Whole {
-		if err := decodeWith(b, r.Arg.Data, &arg, r.Refs); err != nil {
+		refs := r.Refs
+		if r.Arg.Refs != nil {
+			refs = r.Arg.Refs
+		}
+		if err := decodeWith(b, r.Arg.Data, &arg, refs); err != nil {
 			return err
 		}
 	} else {
@@ -310,7 +317,11 @@ func (h hostBackend) Resume(a *Attempt, w Waker) {
 	a.runner.Resume(w)
 }
 
-func (h hostBackend) Release(*Call) {}
+func (h hostBackend) Release(c *Call) {
+	if c.Owner.Key() != "" {
+		h.relay.Release(c)
+	}
+}
 
 func (h hostBackend) Fetch(ctx context.Context, stored any) ([]byte, error) {
 	return h.relay.Fetch(ctx, stored)
@@ -370,6 +381,10 @@ type Foreign struct {
 	done    func(*Foreign)
 	hook    cell.Hook
 	refs    []Source
+
+	run  *keyRun      // that it shares, if it has a key and is not the run itself
+	gone *atomic.Bool // counts in run.refs no more
+	from cell.Hook    // at the run
 }
 
 // raw is an encoded value.
@@ -378,6 +393,18 @@ type raw struct{ data []byte }
 // SubmitForeign submits a call by its Request, of which ID and Attempt do not count.
 // begun is called when it has begun, done when it has its outcome; neither may block.
 func (b *Base) SubmitForeign(ctx context.Context, ex Executor, r *Request, begun, done func(*Foreign)) *Foreign {
+	t, m, err := b.newForeign(ctx, ex, r, begun, done)
+	t.hook.Do = t
+	t.core().AddHook(&t.hook)
+	if r.Key != "" {
+		b.shareForeign(ctx, ex, t, m, err)
+		return t
+	}
+	b.submit(ctx, t, m, err, nil)
+	return t
+}
+
+func (b *Base) newForeign(ctx context.Context, ex Executor, r *Request, begun, done func(*Foreign)) (*Foreign, *more, error) {
 	t := &Foreign{request: r, begun: begun, done: done}
 	attach(ctx, ex, t.core(), t)
 	m := t.task.special()
@@ -396,10 +423,107 @@ func (b *Base) SubmitForeign(ctx context.Context, ex Executor, r *Request, begun
 		m.fn = &function{registered: r.Function}
 		err = fmt.Errorf("%w: %s, in the process that holds the schedule", ErrNotRegistered, r.Function)
 	}
-	t.hook.Do = t
-	t.core().AddHook(&t.hook)
-	b.submit(ctx, t, m, err, nil)
-	return t
+	return t, m, err
+}
+
+// shareForeign has t share the run of its key, or begins one.
+func (b *Base) shareForeign(ctx context.Context, ex Executor, t *Foreign, m *more, err error) {
+	b.submitted.Add(1)
+	c := (*Call)(t.core())
+	if err != nil {
+		c.Fail(err)
+		return
+	}
+	nothing := func(*Foreign) {}
+	g, gm, _ := b.newForeign(ctx, ex, t.request, nothing, nothing)
+	gm.hidden = true
+	run, fresh, err := b.share(ctx, g.task.cell(), g, gm, g.Release)
+	if err != nil {
+		c.Fail(err)
+		return
+	}
+	t.run, t.gone = run, new(atomic.Bool)
+	run.join(t.core())
+	if fresh {
+		b.submit(ctx, g, gm, nil, nil)
+	}
+	t.from.Do = follower{t}
+	if !run.core.AddHook(&t.from) {
+		var w cell.Wave
+		follower{t}.Fire(nil, &w)
+		w.Run()
+	}
+}
+
+// A follower gives a Foreign the outcome of the run that it shares.
+type follower struct{ t *Foreign }
+
+func (f follower) Fire(_ *cell.Hook, w *cell.Wave) {
+	t := f.t
+	c := t.core()
+	if err := t.run.core.Err(); err != nil {
+		if t.run.core.State() == cell.Cancelled {
+			c.Cancel(err, err, w)
+		} else {
+			(*Call)(c).Fail(err)
+		}
+		return
+	}
+	m := t.peek()
+	src := t.run.value.Source()
+	if r, ok := src.Here.(*raw); ok {
+		(*Call)(c).Deliver(t.run.worker(), r.data, t.run.core.Owner.(*Foreign).refs)
+		return
+	}
+	s, err := sourceOf(m, src)
+	switch {
+	case err != nil:
+		(*Call)(c).Fail(err)
+	case s.Stored == nil:
+		(*Call)(c).Deliver(t.run.worker(), s.Data, s.Refs)
+	default:
+		m.stored = s.Stored
+		c.Start(0)
+		m.base.count(nil, 1)
+		won, fire := c.FinishAway()
+		if !won {
+			m.base.count(nil, -1)
+		}
+		if fire {
+			c.Fire()
+		}
+		m.settled()
+	}
+}
+
+// worker is the worker that ran it, or "".
+func (run *keyRun) worker() string {
+	if m := run.core.Owner.(work).peek(); m != nil {
+		if w := m.where.Load(); w != nil {
+			return *w
+		}
+	}
+	return ""
+}
+
+// Cancelled ends its share.
+func (t *Foreign) Cancelled(from cell.State, cause error, w *cell.Wave) {
+	t.task.Cancelled(from, cause, w)
+	if t.run != nil {
+		if cause == nil {
+			cause = context.Canceled
+		}
+		t.run.cancel(t.gone, cause)
+	}
+}
+
+// Dropped lets the value go, or its share of it.
+func (t *Foreign) Dropped() {
+	if t.run != nil {
+		t.run.release(t.gone)
+		return
+	}
+	t.task.Dropped()
 }
 
 // Fire reports the outcome.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"reflect"
 	"runtime"
 	"slices"
 	"sync"
@@ -26,7 +27,7 @@ type keyRun struct {
 	table *keyTable
 	key   string
 	fn    *function
-	task  any        // the *task[A, R] that runs
+	value cell.Value // of the task that runs
 	core  *cell.Core // its inside
 	drop  func()     // releases its value
 
@@ -66,12 +67,17 @@ func submitKeyed[A, R any](ctx context.Context, b *Base, t *task[A, R], w work, 
 	m.first.init(m.core, (*callContext)(m.core), s)
 	m.hidden = true
 
-	run, fresh, err := b.share(ctx, t, w, m, t.cell().Release)
+	run, fresh, err := b.share(ctx, t.cell(), w, m, t.cell().Release)
 	if err != nil {
 		fail(&c.Core, err)
 		return &ref.Future
 	}
-	ref.run, ref.from = run, run.task.(*task[A, R]).cell()
+	ref.run = run
+	if from, ok := run.value.(*cell.Cell[R]); ok {
+		ref.from = from
+	} else {
+		ref.from = convert[R](b, run)
+	}
 	runtime.AddCleanup(ref, func(r gone) { r.run.release(r.flag) }, gone{run, ref.gone})
 	run.join(&c.Core)
 	if fresh {
@@ -93,6 +99,63 @@ func submitKeyed[A, R any](ctx context.Context, b *Base, t *task[A, R], w work, 
 	return &ref.Future
 }
 
+// A converted is the value of a run that a task elsewhere began, which is encoded.
+type converted[R any] struct {
+	cell.Cell[R]
+	hook cell.Hook
+	base *Base
+	run  *keyRun
+}
+
+func convert[R any](b *Base, run *keyRun) *cell.Cell[R] {
+	v := &converted[R]{base: b, run: run}
+	v.Owner = v
+	v.hook.Do = v
+	if !run.core.AddHook(&v.hook) {
+		var w cell.Wave
+		v.Fire(nil, &w)
+		w.Run()
+	}
+	return &v.Cell
+}
+
+func (v *converted[R]) Fire(_ *cell.Hook, w *cell.Wave) {
+	switch err := v.run.core.Err(); {
+	case v.run.core.State() == cell.Cancelled:
+		v.Cancel(err, err, w)
+	case err != nil:
+		v.Fail(err, w)
+	default:
+		v.OpenAway(w)
+	}
+}
+
+func (v *converted[R]) Run(any)                                 {}
+func (v *converted[R]) Settling(cell.State, cell.State)         {}
+func (v *converted[R]) Cancelled(cell.State, error, *cell.Wave) {}
+func (v *converted[R]) Key() string                             { return v.run.key }
+func (v *converted[R]) Why() string                             { return "" }
+func (v *converted[R]) Released()                               {}
+
+// Source is where the run's value is.
+func (v *converted[R]) Source() cell.Source {
+	s := v.run.value.Source()
+	if r, ok := s.Here.(*raw); ok {
+		return cell.Source{Stored: &storedAt{v.base, encoded{r.data, v.run.core.Owner.(*Foreign).refs}}}
+	}
+	return s
+}
+
+// Fetch decodes it.
+func (v *converted[R]) Fetch(ctx context.Context) error {
+	s := v.Source()
+	val, err := v.base.load(ctx, Source{Stored: s.Stored.(*storedAt).stored}, reflect.TypeFor[R]())
+	if err == nil {
+		v.Arrive(val.Interface().(R))
+	}
+	return err
+}
+
 // gone is what is left of a keyRef that was collected.
 type gone struct {
 	run  *keyRun
@@ -100,7 +163,7 @@ type gone struct {
 }
 
 // share finds the run of a key, with a reference for the caller, or makes one of t.
-func (b *Base) share(ctx context.Context, t any, w work, m *more, drop func()) (run *keyRun, fresh bool, err error) {
+func (b *Base) share(ctx context.Context, value cell.Value, w work, m *more, drop func()) (run *keyRun, fresh bool, err error) {
 	if b.closed.Load() {
 		return nil, false, ErrClosed
 	}
@@ -121,7 +184,7 @@ func (b *Base) share(ctx context.Context, t any, w work, m *more, drop func()) (
 	defer k.mu.Unlock()
 	if run == nil {
 		run = &keyRun{
-			table: k, key: m.opts.key, fn: fn, task: t, core: m.core, drop: drop, unmade: map[*cell.Core]struct{}{},
+			table: k, key: m.opts.key, fn: fn, value: value, core: m.core, drop: drop, unmade: map[*cell.Core]struct{}{},
 		}
 		m.run = run
 		if k.runs == nil {

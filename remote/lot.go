@@ -304,6 +304,10 @@ func (w *worker) leaseDone(id int64, d *dec) error {
 		ex.mu.Unlock()
 		return errMalformed
 	}
+	if ran == 0 && len(fault) == 0 { // it was taken back
+		l.leases--
+		l.leased -= e.hi - e.lo
+	}
 	if ran > 0 {
 		w.finished += int64(ran)
 		l.ran += ran

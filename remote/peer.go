@@ -484,7 +484,7 @@ func (w *worker) childDone(child uint64, f *executor.Foreign) {
 	data, refs, value, err := f.Result()
 	worker := f.Worker()
 	ex.mu.Lock()
-	if value == nil {
+	if value == nil && f.Key() == "" {
 		delete(w.kids, child)
 	}
 	ex.mu.Unlock()

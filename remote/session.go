@@ -493,6 +493,13 @@ func (s *session) Import(live any, done func(executor.Source)) (cancel func(erro
 	return s.live.Import(live, done)
 }
 
+// Release tells the client that a share of a run is not needed any more.
+func (s *session) Release(c *executor.Call) {
+	if id, ok := c.Tag().(uint64); ok {
+		s.wire.Send(frameDropChild, binary.AppendUvarint(make([]byte, 0, 12), id), nil)
+	}
+}
+
 // Lent tells the client that a slot has room.
 func (s *session) Lent(task int64, awaited *executor.Call) {
 	b := binary.AppendVarint(make([]byte, 0, 24), task)
