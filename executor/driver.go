@@ -185,6 +185,8 @@ func (c *Call) DeliverStored(worker string, stored any) {
 	if !won {
 		m.base.count(nil, -1)
 		m.base.backend.(Store).Drop(stored)
+		c.core().Outcome() // which another is about to write
+		c.returned(m)
 		return
 	}
 	if fire {

@@ -147,8 +147,13 @@ func (t *task[A, R]) finish(r *pool.Runner) {
 		c.Fire()
 	}
 	if !won {
-		m.base.abandoned.Add(-1)
-		m.release()
+		if m.base.remote {
+			c.Outcome() // which another is about to write
+			(*Call)(&c.Core).returned(m)
+		} else {
+			m.base.abandoned.Add(-1)
+			m.release()
+		}
 		return
 	}
 	m.settled()
@@ -241,9 +246,8 @@ func (t *task[A, R]) Settling(from, to cell.State) {
 		b.cancelled.Add(1)
 	}
 	if to == cell.Cancelled && from == cell.Running {
-		b.abandoned.Add(1)
-		if !b.near && b.remote {
-			t.peek().gone.Store(true)
+		if !b.remote || t.peek().gone.CompareAndSwap(false, true) {
+			b.abandoned.Add(1)
 		}
 	}
 }

@@ -136,6 +136,7 @@ func (ex *Executor) Cancelled(c *executor.Call) {
 	if e == nil || e.call != c {
 		return
 	}
+	back := false
 	ex.mu.Lock()
 	switch {
 	case e.gone:
@@ -143,6 +144,7 @@ func (ex *Executor) Cancelled(c *executor.Call) {
 		if ex.tasks[e.id] == e {
 			ex.queue.remove(e)
 			ex.remove(e)
+			back = true // it may have been at a worker before
 		}
 	default:
 		w := e.w
@@ -152,7 +154,11 @@ func (ex *Executor) Cancelled(c *executor.Call) {
 		}
 	}
 	empty := len(ex.tasks) == 0
+	ex.empty()
 	ex.mu.Unlock()
+	if back {
+		c.Returned()
+	}
 	if empty {
 		ex.base.Changed()
 	}
