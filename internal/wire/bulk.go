@@ -11,7 +11,8 @@ import (
 )
 
 const (
-	bulkWindow = 16 << 20
+	bulkWindow  = 16 << 20
+	bulkBacklog = 256
 	// How long a piece may take to be written. Nobody judges liveness by it: 16 streams may wait
 	// for each other on a slow network.
 	bulkTimeout = time.Minute
@@ -109,7 +110,7 @@ func (s *Session) noBulk(err error) {
 
 // attach makes conn the session's bulk connection. If it cannot be, it is closed.
 func (s *Session) attach(conn *joined, dialled bool) error {
-	mux, err := newMux(conn, dialled, bulkWindow, bulkTimeout, s.cfg.Logger)
+	mux, err := newMux(conn, dialled, bulkBacklog, bulkWindow, bulkTimeout, s.cfg.Logger)
 	if err != nil {
 		_ = conn.Close()
 		return err

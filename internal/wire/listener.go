@@ -162,6 +162,7 @@ func (l *Listener) leave(conn net.Conn) {
 func (l *Listener) handshake(raw net.Conn) (s *Session, err error) {
 	wire := &counted{Conn: raw}
 	lift := bounded(l.ctx, raw, l.cfg.HandshakeTimeout)
+	defer lift() // if it comes to nothing: l.ctx would remember it
 	var conn net.Conn = wire
 	if l.cfg.TLS != nil {
 		secure := tls.Server(wire, l.cfg.TLS)

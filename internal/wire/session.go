@@ -79,21 +79,12 @@ func newSession(cfg Config, h *handshake, limits limits, peerHello []byte) *Sess
 }
 
 // begin sets up yamux and its one stream. If it fails, nothing is left.
-func (s *Session) begin(ctx context.Context, dialled bool) (err error) {
-	if s.mux, err = newMux(s.control, dialled, 256<<10, max(10*time.Second, s.cfg.HeartbeatTimeout), s.cfg.Logger); err != nil {
-		_ = s.control.Close()
-		return err
-	}
-	var stream *yamux.Stream
-	if dialled {
-		// The connection is fresh, so this does not wait for anything but the kernel.
-		stream, err = s.mux.OpenStream()
-	} else {
-		stream, err = s.mux.AcceptStreamWithContext(ctx)
-	}
+func (s *Session) begin(ctx context.Context, dialled bool) error {
+	stream, err := s.open(ctx, dialled)
 	if err != nil {
-		_ = s.mux.Close()
-		return lost(err)
+		s.end(s.gone(err))
+		s.bury()
+		return err
 	}
 	s.out = newOutbox(stream, s.control.checked, s.limits.frame)
 	s.in = newInbox(stream, s.control.checked, s.limits.frame)
@@ -103,12 +94,36 @@ func (s *Session) begin(ctx context.Context, dialled bool) (err error) {
 	return nil
 }
 
+func (s *Session) open(ctx context.Context, dialled bool) (stream *yamux.Stream, err error) {
+	timeout := max(10*time.Second, s.cfg.HeartbeatTimeout)
+	if s.mux, err = newMux(s.control, dialled, controlBacklog, controlWindow, timeout, s.cfg.Logger); err != nil {
+		return nil, err
+	}
+	if dialled {
+		// The connection is fresh, so this does not wait for anything but the kernel.
+		stream, err = s.mux.OpenStream()
+	} else {
+		stream, err = s.mux.AcceptStreamWithContext(ctx)
+	}
+	if err != nil {
+		return nil, lost(err)
+	}
+	return stream, nil
+}
+
+// What yamux grants the other side on the control connection: there is one stream.
+const (
+	controlWindow  = 256 << 10
+	controlBacklog = 4
+)
+
 // newMux makes a yamux session. Its keepalive is off: there are heartbeats of our own, and where
 // there are none, none are wanted.
-func newMux(conn net.Conn, dialled bool, window uint32, timeout time.Duration, logger *slog.Logger) (*yamux.Session, error) {
+func newMux(conn net.Conn, dialled bool, backlog int, window uint32, timeout time.Duration, logger *slog.Logger) (*yamux.Session, error) {
 	cfg := yamux.DefaultConfig()
 	cfg.EnableKeepAlive = false
 	cfg.ConnectionWriteTimeout = timeout
+	cfg.AcceptBacklog = backlog
 	cfg.MaxStreamWindowSize = window
 	cfg.StreamOpenTimeout = 0 // a goroutine a stream; calls have a ctx
 	cfg.StreamCloseTimeout = 30 * time.Second
@@ -155,6 +170,14 @@ func (s *Session) Bytes() (sent, received int64) {
 // all that is called, after the frames that arrived before.
 func (s *Session) Start(h Handler) {
 	s.mu.Lock()
+	if s.handler == (discard{}) {
+		s.wg.Go(func() { // somebody closes it, and was faster
+			<-s.done
+			h.Closed(nil)
+		})
+		s.mu.Unlock()
+		return
+	}
 	if s.handler != nil {
 		s.mu.Unlock()
 		panic("wire: a session was started twice")
@@ -432,14 +455,18 @@ func (s *Session) end(err error) {
 func (s *Session) bury() {
 	<-s.done
 	_ = s.control.Close()
-	_ = s.mux.Close()
+	if s.mux != nil {
+		_ = s.mux.Close()
+	}
 	s.mu.Lock()
 	bulk := s.bulk
 	s.mu.Unlock()
 	if bulk != nil {
 		bulk.close()
 	}
-	s.out.drop()
+	if s.out != nil {
+		s.out.drop()
+	}
 	if s.forget != nil {
 		s.forget()
 	}
