@@ -69,13 +69,15 @@ const (
 	muxTypeData = 0
 	// Up to here a copy costs less than what the kernel does for a second vector.
 	copyBelow = 16 << 10
-	// readAhead makes one system call of the header and body of most frames.
-	readAhead = 64 << 10
+	// What is read ahead makes one system call of the header and body of a frame, where frames
+	// are small. Large bodies would only be copied once more.
+	controlAhead = 64 << 10
+	bulkAhead    = 4 << 10
 )
 
-func join(conn net.Conn, wire *counted) *joined {
+func join(conn net.Conn, wire *counted, ahead int) *joined {
 	_, secure := conn.(*tls.Conn)
-	return &joined{Conn: conn, wire: wire, checked: !secure, in: bufio.NewReaderSize(conn, readAhead)}
+	return &joined{Conn: conn, wire: wire, checked: !secure, in: bufio.NewReaderSize(conn, ahead)}
 }
 
 // bodyOf is how many bytes follow a header.

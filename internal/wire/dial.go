@@ -50,7 +50,7 @@ func Dial(ctx context.Context, network, addr string, cfg Config) (*Session, erro
 				if _, err := h.welcome(parcelAdmit); err != nil {
 					return err
 				}
-				conn = join(h.conn, h.wire)
+				conn = join(h.conn, h.wire, bulkAhead)
 				return nil
 			})
 			return conn, err

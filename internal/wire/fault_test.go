@@ -264,7 +264,7 @@ func TestAHeaderAndItsBodyAreOneWrite(t *testing.T) {
 	go func() { _, _ = io.Copy(io.Discard, b) }()
 	c := &countingConn{Conn: a}
 	wire := &counted{Conn: c}
-	j := join(wire, wire)
+	j := join(wire, wire, controlAhead)
 	header := make([]byte, muxHeader)
 	header[11] = 100
 	for range 2 {

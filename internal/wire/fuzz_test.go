@@ -183,7 +183,7 @@ func FuzzHandshake(f *testing.F) {
 func FuzzJoined(f *testing.F) {
 	var b bytes.Buffer
 	wire := &counted{Conn: sink{&b, nil}}
-	j := join(wire, wire)
+	j := join(wire, wire, controlAhead)
 	header := make([]byte, muxHeader)
 	header[11] = 5
 	_, _ = j.Write(header)
@@ -194,7 +194,7 @@ func FuzzJoined(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte, piece int) {
 		piece = min(max(piece, 1), 1<<16)
 		wire := &counted{Conn: script{in: bytes.NewReader(data)}}
-		j := join(wire, wire)
+		j := join(wire, wire, controlAhead)
 		p := make([]byte, piece)
 		total := 0
 		for {

@@ -235,7 +235,7 @@ func (l *Listener) admit(h *handshake, payload []byte, lift func() bool) error {
 	if !lift() {
 		return net.ErrClosed
 	}
-	return s.attach(join(h.conn, h.wire), false)
+	return s.attach(join(h.conn, h.wire, bulkAhead), false)
 }
 
 func (l *Listener) issue(pass [ticketSize]byte, s *Session) {

@@ -71,7 +71,7 @@ type Session struct {
 
 func newSession(cfg Config, h *handshake, limits limits, peerHello []byte) *Session {
 	s := &Session{
-		cfg: cfg, peerHello: peerHello, limits: limits, control: join(h.conn, h.wire),
+		cfg: cfg, peerHello: peerHello, limits: limits, control: join(h.conn, h.wire, controlAhead),
 		done: make(chan struct{}), serving: map[uint32]context.CancelCauseFunc{},
 	}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
