@@ -26,7 +26,7 @@ const (
 	messagePrefix = 20
 	checksumSize  = 4
 	bodyPiece     = 256 << 10 // of one write; it stays in the cache between the copies
-	laneBuffer    = 32 << 10 // what is smaller is written together
+	laneBuffer    = 32 << 10  // what is smaller is written together
 )
 
 type message struct {
