@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -43,7 +44,14 @@ var goFiles = map[string]string{
 	".hidden/no.go":    "package hidden\n\nthis is not Go\n",
 }
 
-var dsns = []string{"local://", "local://?threads=1", "local://?strict=true"}
+// Where programs run: near, and in processes, of which tcp are started by the test.
+var (
+	near = []string{"local://", "local://?threads=1", "local://?strict=true"}
+	proc = []string{"proc://?workers=2", "proc://?workers=1&threads=2&transport=unix"}
+)
+
+// far is false where there are no worker processes (R15).
+const far = runtime.GOOS != "windows"
 
 func TestPrograms(t *testing.T) {
 	dir := build(t)
@@ -86,9 +94,14 @@ func sameEverywhere(t *testing.T, dir string) {
 			if i := slices.Index(args, sources); i >= 0 {
 				args[i] = folder
 			}
+			program := filepath.Join(dir, name)
+			dsns := near
+			if far {
+				dsns = slices.Concat(near, proc, []string{startWorker(t, program, "tcp://127.0.0.1:0?threads=2")})
+			}
 			first := ""
 			for i, dsn := range dsns {
-				out, errs, err := run(t, "", filepath.Join(dir, name), append([]string{"-executor", dsn}, args...)...)
+				out, errs, err := run(t, "", program, append([]string{"-executor", dsn}, args...)...)
 				require.NoError(t, err, "%s\n%s", dsn, errs)
 				if i == 0 {
 					first = out
@@ -114,6 +127,11 @@ func readTheEnvironment(t *testing.T, dir string) {
 	_, errs, err = run(t, "", fib, "-n", "2")
 	require.NoError(t, err, errs)
 	assert.Contains(t, errs, "on 1 slots", "the default of fib")
+	if far {
+		_, errs, err = run(t, "proc://?workers=3", fib, "-n", "2")
+		require.NoError(t, err, errs)
+		assert.Contains(t, errs, "on 3 slots")
+	}
 }
 
 func sayWhatIsWrong(t *testing.T, dir string) {

@@ -5,6 +5,9 @@
 //	func WithContext(ctx context.Context) (*Group, context.Context) { return executor.NewGroup(ctx, executor.Default()) }
 //
 //	go run ./examples/errgroup
+//
+// It is near only: the functions of a group are closures that talk to each other, so they run
+// in this process, whatever executor the group is on.
 package main
 
 import (
@@ -17,9 +20,11 @@ import (
 
 	"github.com/nearfar/nearfar/executor"
 	"github.com/nearfar/nearfar/futures"
+	"github.com/nearfar/nearfar/remote"
 )
 
 func main() {
+	remote.Init()
 	dsn := flag.String("executor", os.Getenv("NEARFAR_EXECUTOR"), "where to run: a DSN")
 	flag.Parse()
 	ctx := context.Background()

@@ -13,6 +13,7 @@ import (
 	"os"
 
 	"github.com/nearfar/nearfar/executor"
+	"github.com/nearfar/nearfar/remote"
 )
 
 func init() { executor.Register(fib) }
@@ -33,6 +34,7 @@ func fib(ctx context.Context, n int) (int, error) {
 }
 
 func main() {
+	remote.Init()
 	dsn := os.Getenv("NEARFAR_EXECUTOR")
 	if dsn == "" {
 		dsn = "local://?threads=1"

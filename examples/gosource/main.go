@@ -4,10 +4,12 @@
 //
 //	go run ./examples/gosource
 //	go run ./examples/gosource -executor 'local://?threads=1' ./internal
+//	go run ./examples/gosource -executor 'proc://?workers=2&threads=1'
 //	go run ./examples/gosource -compare
 //
 // Each file is parsed by a task of a Map. The summaries are brought together where
-// they are, by Reduce, and only the table comes home.
+// they are, by Reduce, and only the table comes home. Workers on another machine read the
+// files there, from the same paths.
 package main
 
 import (
@@ -22,6 +24,7 @@ import (
 	"time"
 
 	"github.com/nearfar/nearfar/executor"
+	"github.com/nearfar/nearfar/remote"
 )
 
 func init() {
@@ -30,6 +33,7 @@ func init() {
 }
 
 func main() {
+	remote.Init()
 	dsn := flag.String("executor", os.Getenv("NEARFAR_EXECUTOR"), "where to run: a DSN such as local://?threads=4")
 	compare := flag.Bool("compare", false, "time a plain loop beside it")
 	flag.Usage = func() {

@@ -13,6 +13,7 @@ import (
 	"os"
 
 	"github.com/nearfar/nearfar/executor"
+	"github.com/nearfar/nearfar/remote"
 )
 
 func init() { executor.Register(smallestFactor) }
@@ -39,6 +40,7 @@ func oddFrom(n int) iter.Seq[int] {
 }
 
 func main() {
+	remote.Init()
 	dsn := flag.String("executor", os.Getenv("NEARFAR_EXECUTOR"), "where to run: a DSN")
 	above := flag.Int("above", 1_000_000_000, "where to begin")
 	count := flag.Int("count", 5, "how many")

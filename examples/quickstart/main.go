@@ -2,6 +2,7 @@
 //
 //	go run ./examples/quickstart
 //	go run ./examples/quickstart -executor 'local://?strict=true'
+//	go run ./examples/quickstart -executor 'proc://?workers=2'
 package main
 
 import (
@@ -14,9 +15,11 @@ import (
 	"os"
 
 	"github.com/nearfar/nearfar/executor"
+	"github.com/nearfar/nearfar/remote"
 )
 
-// Functions that may run in another process are registered. Near, that changes nothing.
+// Functions that may run in another process are registered, and remote.Init is the first
+// line of main: a process that was started as a worker stays there. Near, that changes nothing.
 func init() {
 	executor.Register(area)
 	executor.Register(volume)
@@ -52,6 +55,7 @@ func sum(_ context.Context, xs []float64) (float64, error) {
 }
 
 func main() {
+	remote.Init()
 	dsn := flag.String("executor", os.Getenv("NEARFAR_EXECUTOR"), "where to run: a DSN")
 	flag.Parse()
 	ctx := context.Background()
