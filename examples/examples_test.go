@@ -32,6 +32,9 @@ var programs = map[string]struct {
 	"gosource": {args: []string{sources}, want: []string{
 		"package", "used most\n", "apples ", " core (3) ", " n int seed\n", "pears ", "all 2 packages ", " core (3) ",
 	}},
+	"matrix": {want: []string{
+		"asked where it is: 1000 x 1000\n", "asked at home:     1000 x 1000\n", "the sums agree:    true\n",
+	}},
 }
 
 // sources stands for a folder of Go files.
