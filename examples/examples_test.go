@@ -35,6 +35,7 @@ var programs = map[string]struct {
 	"matrix": {want: []string{
 		"asked where it is: 1000 x 1000\n", "asked at home:     1000 x 1000\n", "the sums agree:    true\n",
 	}},
+	"tcpworkers": {args: []string{"-height", "8"}, want: []string{".......:::::-", "@@@@@@@@@@", ".......:::::-"}},
 }
 
 // sources stands for a folder of Go files.
@@ -60,6 +61,7 @@ func TestPrograms(t *testing.T) {
 	dir := build(t)
 	t.Run("SameEverywhere", func(t *testing.T) { sameEverywhere(t, dir) })
 	t.Run("ReadTheEnvironment", func(t *testing.T) { readTheEnvironment(t, dir) })
+	t.Run("TwoTerminals", func(t *testing.T) { twoTerminals(t, dir) })
 	t.Run("SayWhatIsWrong", func(t *testing.T) { sayWhatIsWrong(t, dir) })
 }
 

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -59,4 +60,26 @@ func start(t *testing.T, program string, env []string, args ...string) (dsn stri
 		require.Fail(t, "the worker does not listen")
 	}
 	return dsn
+}
+
+// A program is worker and client, as the README shows it in two terminals.
+func twoTerminals(t *testing.T, dir string) {
+	if !far {
+		t.Skip("no workers here")
+	}
+	program := filepath.Join(dir, "tcpworkers")
+	first := start(t, program, nil, "-serve", "tcp://127.0.0.1:0", "-threads", "2")
+	second := start(t, program, nil, "-serve", "tcp://127.0.0.1:0")
+	at := first + "," + strings.TrimPrefix(second, "tcp://")
+	out, errs, err := run(t, at, program, "-height", "8")
+	require.NoError(t, err, errs)
+	want, _, err := run(t, "", program, "-height", "8")
+	require.NoError(t, err)
+	assert.Equal(t, want, out)
+	assert.Equal(t, 2, strings.Count(errs, ": process "), errs)
+
+	matrix := filepath.Join(dir, "matrix")
+	_, errs, err = run(t, at, matrix)
+	require.Error(t, err, "workers that are other programs")
+	assert.Contains(t, errs, "no such function", "says what they lack")
 }
