@@ -42,6 +42,7 @@ type Executor struct {
 	workers   []*worker
 	met       map[string]bool // names of workers there ever were
 	queue     queue
+	restoring []*entry         // that are to be queued
 	tasks     map[int64]*entry // that wait, or are at a worker
 	values    map[int64]*stored
 	ahead     int     // calls that wait at a slot
@@ -51,7 +52,7 @@ type Executor struct {
 	closed    bool
 	emptied   chan struct{} // closed when nothing is at workers; nil if nobody waits
 
-	sent, received, bytesMoved, retried int64
+	sent, received, bytesMoved, retried, lost int64
 }
 
 // newExecutor makes one without workers.
@@ -244,7 +245,7 @@ func (ex *Executor) Position(c *executor.Call) int {
 func (ex *Executor) Fetch(ctx context.Context, v any) ([]byte, error) {
 	s := v.(*stored)
 	head := binary.AppendVarint([]byte{callFetch}, s.id)
-	for {
+	for tries := 0; ; {
 		ex.mu.Lock()
 		if ex.closed {
 			ex.mu.Unlock()
@@ -285,11 +286,35 @@ func (ex *Executor) Fetch(ctx context.Context, v any) ([]byte, error) {
 		if ctx.Err() != nil {
 			return nil, cell.ContextError(ctx)
 		}
-		if !errors.Is(err, wire.ErrGone) {
+		var theirs *wire.CallError
+		if tries++; errors.As(err, &theirs) || tries == maxTries {
 			return nil, fmt.Errorf("remote: value %d on %s: %w", s.id, w.name, err)
 		}
-		<-w.lost // when the schedule knows
+		if err := w.settle(ctx, err); err != nil {
+			return nil, err
+		}
 	}
+}
+
+// maxTries is how often a call to a worker that seems alive may fail for want of a
+// connection.
+const maxTries = 10
+
+// settle waits, after a call has failed, until the schedule knows that the worker is
+// gone; or, where only the second connection could not be made, which may be the first
+// sign of that, a moment.
+func (w *worker) settle(ctx context.Context, err error) error {
+	var moment <-chan time.Time
+	if !errors.Is(err, wire.ErrGone) {
+		moment = time.After(100 * time.Millisecond)
+	}
+	select {
+	case <-w.lost:
+	case <-moment:
+	case <-ctx.Done():
+		return cell.ContextError(ctx)
+	}
+	return nil
 }
 
 // Drop frees a value on the workers.
@@ -304,12 +329,18 @@ func (ex *Executor) Drop(v any) {
 		return
 	}
 	s.dropped = true
+	ex.free(s)
+}
+
+// free frees a value on the workers. mu is held.
+func (ex *Executor) free(s *stored) {
 	delete(ex.values, s.id)
 	for _, w := range s.holders {
 		w.stored--
 		w.storedBytes -= s.size
 		w.wire.Send(frameDrop, binary.AppendVarint(nil, s.id), nil)
 	}
+	s.holders = nil // it may have to be made again, for what was made of it
 }
 
 // Scatter puts a value on workers.
@@ -455,6 +486,7 @@ func (ex *Executor) Stats() executor.Stats {
 	s := ex.base.Account()
 	s.BytesSent, s.BytesReceived, s.BytesMoved = ex.sent, ex.received, ex.bytesMoved
 	s.Retried += ex.retried
+	s.Lost += ex.lost
 	ex.mu.Unlock()
 	s.Workers = rows
 	for _, c := range calls {

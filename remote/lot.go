@@ -348,6 +348,7 @@ func (ex *Executor) loseLease(w *worker, e *entry, blamed bool, cause error) fun
 	l := e.lot
 	l.active--
 	r := leaseRun{e.lo, e.hi}
+	ex.lost += int64(r.hi - r.lo)
 	if blamed && l.req.Once {
 		return func() {
 			l.items.Deliver(w.name, r.lo, r.lo, nil, nil, nil)
@@ -361,6 +362,9 @@ func (ex *Executor) loseLease(w *worker, e *entry, blamed bool, cause error) fun
 			l.active++ // until it is told
 			return func() { ex.failItem(l, r.lo, err) }
 		}
+	}
+	if !l.stopped {
+		ex.retried += int64(r.hi - r.lo)
 	}
 	ex.giveBack(l, r, blamed)
 	return func() {

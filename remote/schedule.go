@@ -143,6 +143,27 @@ const maxAhead = 512
 
 // pump sends what can be sent. mu is held.
 func (ex *Executor) pump() {
+	for ex.queueRestoring(); ; {
+		ex.pumpOnce()
+		if !ex.queueRestoring() {
+			return
+		}
+	}
+}
+
+// queueRestoring queues what is to be made again before all else, and reports whether
+// there was any. It is apart from restore, which is called while the queue is read.
+func (ex *Executor) queueRestoring() bool {
+	list := ex.restoring
+	ex.restoring = nil
+	for _, e := range list {
+		ex.add(e, true)
+	}
+	return list != nil
+}
+
+// pumpOnce looks at the queue once. mu is held.
+func (ex *Executor) pumpOnce() {
 	if ex.queue.n == 0 {
 		ex.balance()
 		return
@@ -169,7 +190,7 @@ func (ex *Executor) pump() {
 				w = ex.place(e)
 			}
 			if w == nil {
-				if skipped++; skipped >= maxSkipped || ex.free() == 0 {
+				if skipped++; skipped >= maxSkipped || ex.roomLeft() == 0 {
 					break
 				}
 				l.list[kept] = e
@@ -188,7 +209,7 @@ func (ex *Executor) pump() {
 			ex.queue.levels = slices.Delete(ex.queue.levels, li, li+1)
 			li--
 		}
-		if skipped >= maxSkipped || ex.free() == 0 {
+		if skipped >= maxSkipped || ex.roomLeft() == 0 {
 			return
 		}
 	}
@@ -198,8 +219,8 @@ func (ex *Executor) pump() {
 // maxSkipped is how many entries that cannot be placed now a pump looks behind.
 const maxSkipped = 64
 
-// free is how many calls the workers would take.
-func (ex *Executor) free() (n int) {
+// roomLeft is how many calls the workers would take.
+func (ex *Executor) roomLeft() (n int) {
 	for _, w := range ex.workers {
 		n += max(0, w.room())
 	}
@@ -409,6 +430,22 @@ func (ex *Executor) remove(e *entry) {
 	if ex.tasks[e.id] == e {
 		delete(ex.tasks, e.id)
 	}
+	for _, s := range e.inputs {
+		ex.freeIfUnneeded(s)
+	}
+}
+
+// freeIfUnneeded frees a value that was dropped, and made again for others. mu is held.
+func (ex *Executor) freeIfUnneeded(s *stored) {
+	if !s.dropped || len(s.holders) == 0 {
+		return
+	}
+	for _, e := range ex.tasks {
+		if slices.Contains(e.inputs, s) {
+			return
+		}
+	}
+	ex.free(s)
 }
 
 // restore has a lost value made again. It is true if it need not be, or never will be:
@@ -420,8 +457,8 @@ func (ex *Executor) restore(s *stored) bool {
 	if s.remake != nil {
 		return false
 	}
-	if s.req == nil {
-		s.err = fmt.Errorf("%w: value %d had its last copy on a worker that is gone, and no task to compute it again", ErrDataLost, s.id)
+	if s.req == nil || s.req.Once {
+		s.err = fmt.Errorf("%w: value %d had its last copy on a worker that is gone, and no task that may compute it again", ErrDataLost, s.id)
 		return true
 	}
 	req := *s.req
@@ -430,8 +467,7 @@ func (ex *Executor) restore(s *stored) bool {
 	storedIn(req.Refs, func(v any) { e.inputs = append(e.inputs, v.(*stored)) })
 	s.remake, s.made = e, make(chan struct{})
 	ex.retried++
-	ex.tasks[e.id] = e
-	ex.queue.push(e, true)
+	ex.restoring = append(ex.restoring, e)
 	return false
 }
 
@@ -495,6 +531,12 @@ func (ex *Executor) rerun(w *worker, e *entry, blamed, sole bool, cause error) f
 		return ex.loseLease(w, e, blamed, cause)
 	}
 	if e.call == nil {
+		if len(e.lost) >= ex.cfg.MaxLosses {
+			ex.remove(e)
+			lost := &LostError{Losses: len(e.lost), Workers: e.lost, Cause: cause}
+			ex.remade(e, nil, fmt.Errorf("%w: value %d could not be computed again: %w", ErrDataLost, e.id, lost))
+			return func() {}
+		}
 		ex.queue.push(e, true)
 		return func() {}
 	}
@@ -613,4 +655,5 @@ func (ex *Executor) remade(e *entry, w *worker, err error) {
 	}
 	s.remake = nil
 	close(s.made)
+	ex.freeIfUnneeded(s)
 }

@@ -291,6 +291,9 @@ func sendFrame(w *wire.Session, kind byte, head, body []byte, then func(error)) 
 	}
 	go func() { // ends with the session at the latest
 		_, _, err := w.Call(context.Background(), []byte{callFrame, kind}, head, body)
+		if err != nil { // a frame arrives, or the session is over
+			w.Kill(fmt.Errorf("remote: a large frame did not arrive: %w", err))
+		}
 		if then != nil {
 			then(err)
 		}
