@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -8,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"sync"
 	"time"
 
@@ -256,8 +258,8 @@ func (ex *Executor) Fetch(ctx context.Context, v any) ([]byte, error) {
 			w = s.holders[0]
 		}
 		var made chan struct{}
-		err := s.err
-		if w == nil && err == nil {
+		err, data := s.err, s.data
+		if w == nil && err == nil && data == nil {
 			if !ex.restore(s) {
 				made = s.made
 				ex.pump()
@@ -268,6 +270,9 @@ func (ex *Executor) Fetch(ctx context.Context, v any) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
+		if w == nil && data != nil {
+			return bytes.Clone(data), nil
+		}
 		if made != nil {
 			select {
 			case <-made:
@@ -276,11 +281,12 @@ func (ex *Executor) Fetch(ctx context.Context, v any) ([]byte, error) {
 			}
 			continue
 		}
-		_, data, err := w.wire.Call(ctx, head)
+		_, data, err = w.wire.Call(ctx, head)
 		if err == nil {
 			ex.mu.Lock()
 			ex.received += int64(len(data))
 			ex.mu.Unlock()
+			ex.tellMoved("", w.name, int64(len(data)))
 			return data, nil
 		}
 		if ctx.Err() != nil {
@@ -335,6 +341,7 @@ func (ex *Executor) Drop(v any) {
 // free frees a value on the workers. mu is held.
 func (ex *Executor) free(s *stored) {
 	delete(ex.values, s.id)
+	s.data = nil
 	for _, w := range s.holders {
 		w.stored--
 		w.storedBytes -= s.size
@@ -621,7 +628,21 @@ func (ex *Executor) empty() {
 }
 
 // moved counts bytes that go from worker to worker. mu is held.
-func (ex *Executor) moved(e *entry, n int64) { ex.bytesMoved += n }
+func (ex *Executor) moved(e *entry, to *worker, n int64) {
+	ex.bytesMoved += n
+	if o := ex.cfg.Observer; o != nil && o.Moved != nil {
+		id := strconv.FormatInt(e.id, 10)
+		ex.later(func() { ex.tellMoved(id, to.name, n) })
+	}
+}
+
+// tellMoved tells the Observer of a value that went to a worker for a task, or, without
+// one, from a worker to here.
+func (ex *Executor) tellMoved(id, worker string, n int64) {
+	if o := ex.cfg.Observer; o != nil && o.Moved != nil {
+		o.Moved(executor.Event{Time: time.Now(), ID: id, Worker: worker, Bytes: n})
+	}
+}
 
 // statsData is Stats, encoded.
 func (ex *Executor) statsData() ([]byte, error) {

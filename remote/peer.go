@@ -150,6 +150,7 @@ func (w *worker) Closed(err error) {
 		case <-w.process.Done():
 			err = w.process.Exit()
 		case <-time.After(time.Second): // of a process that is no more, it is there at once
+			w.process.Kill() // it hangs, or is cut off: another takes its place
 		}
 	}
 	w.live.close(err)
@@ -218,9 +219,6 @@ func (w *worker) Frame(kind byte, payload []byte) error {
 	case frameFutureCancel:
 		w.live.cancel(d)
 	case frameDraining:
-		w.ex.mu.Lock()
-		w.draining = true
-		w.ex.mu.Unlock()
 		w.ex.evacuate(w)
 	default:
 		return fmt.Errorf("%w: a frame of kind %d", errMalformed, kind)
@@ -326,6 +324,7 @@ func (w *worker) done(d *dec) error {
 		}
 		e.call.DeliverStored(w.name, s)
 		e.call.Gone()
+		w.handOver(s)
 	case outcomeError:
 		e.call.Gone() // before the next attempt is sent
 		e.call.DeliverError(w.name, executor.UnpackError(d.b, w.name), last != 0)
@@ -519,6 +518,9 @@ func (w *worker) Call(ctx context.Context, head, body []byte) ([]byte, [][]byte,
 		return nil, nil, err
 	case callSource:
 		data, err := w.ex.Fetch(ctx, w.ex.valueOf(d.int()))
+		w.ex.mu.Lock()
+		w.ex.sent += int64(len(data))
+		w.ex.mu.Unlock()
 		return nil, [][]byte{data}, err
 	case callStats:
 		data, err := w.ex.statsData()
@@ -545,69 +547,4 @@ func (w *worker) Call(ctx context.Context, head, body []byte) ([]byte, [][]byte,
 		return b, nil, nil
 	}
 	return nil, nil, errMalformed
-}
-
-// evacuate takes back what a worker that drains has not begun, and moves its values to
-// others.
-func (ex *Executor) evacuate(w *worker) {
-	ex.mu.Lock()
-	var ids []byte
-	for id, e := range w.out {
-		if !e.begun {
-			ids = binary.AppendVarint(ids, id)
-		}
-	}
-	var values []*stored
-	for _, s := range ex.values {
-		if len(s.holders) == 1 && s.holders[0] == w {
-			values = append(values, s)
-		}
-	}
-	ex.mu.Unlock()
-	if ids != nil {
-		w.wire.Send(frameTake, ids, nil)
-	}
-	ex.bg.Go(func() { // ends when all values are elsewhere, or ex is closed
-		for _, s := range values {
-			ex.hand(w, s)
-		}
-	})
-}
-
-// hand moves a value from a worker that drains to another.
-func (ex *Executor) hand(w *worker, s *stored) {
-	data, err := ex.Fetch(ex.ctx, s)
-	if err != nil {
-		return // it will be computed again
-	}
-	ex.mu.Lock()
-	var to *worker
-	for _, o := range ex.workers {
-		if o != w && !o.draining && (to == nil || o.storedBytes < to.storedBytes) {
-			to = o
-		}
-	}
-	ex.mu.Unlock()
-	if to == nil {
-		return
-	}
-	if _, _, err := to.wire.Call(ex.ctx, binary.AppendVarint([]byte{callPut}, s.id), data); err != nil {
-		return
-	}
-	ex.mu.Lock()
-	defer ex.mu.Unlock()
-	if s.dropped {
-		to.wire.Send(frameDrop, binary.AppendVarint(nil, s.id), nil)
-		return
-	}
-	ex.keep(s, to)
-	w.wire.Send(frameDrop, binary.AppendVarint(nil, s.id), nil)
-	for i, o := range s.holders {
-		if o == w {
-			s.holders = append(s.holders[:i], s.holders[i+1:]...)
-			w.stored--
-			w.storedBytes -= s.size
-			break
-		}
-	}
 }

@@ -48,6 +48,7 @@ type stored struct {
 
 	// Guarded by mu.
 	holders []*worker
+	data    []byte // its encoding, if there was no worker to hand it to
 	dropped bool
 	remake  *entry        // that is under way
 	made    chan struct{} // closed when remake has ended
@@ -231,7 +232,7 @@ func (ex *Executor) roomLeft() (n int) {
 // else the least loaded. mu is held.
 func (ex *Executor) place(e *entry) *worker {
 	for _, s := range e.inputs {
-		if len(s.holders) == 0 && !ex.restore(s) {
+		if !ex.restore(s) {
 			return nil // it is being made again, and whoever does that pumps
 		}
 	}
@@ -295,8 +296,8 @@ func (ex *Executor) sendTo(w *worker, e *entry) {
 		w.alone = e
 	}
 	for _, s := range e.inputs {
-		if !slices.Contains(s.holders, w) {
-			ex.moved(e, s.size)
+		if len(s.holders) > 0 && !slices.Contains(s.holders, w) {
+			ex.moved(e, w, s.size)
 		}
 	}
 	b := appendString(ex.scratch[:0], e.req.Function)
@@ -451,7 +452,7 @@ func (ex *Executor) freeIfUnneeded(s *stored) {
 // restore has a lost value made again. It is true if it need not be, or never will be:
 // then whoever fetches it is told. mu is held.
 func (ex *Executor) restore(s *stored) bool {
-	if len(s.holders) > 0 || s.err != nil {
+	if len(s.holders) > 0 || s.data != nil || s.err != nil {
 		return true
 	}
 	if s.remake != nil {

@@ -35,6 +35,7 @@ type session struct {
 	children map[uint64]*executor.Call // calls that tasks here have submitted, without an outcome
 	lastID   uint64                    // of a child
 	over     error                     // why the session is
+	emptied  bool                      // the client knows that the worker drains, and sends no more
 	slots    int                       // the client's, all in all
 }
 
@@ -104,6 +105,11 @@ func (s *session) Frame(kind byte, payload []byte) error {
 			r.hosted.Cancel(executor.UnpackError(cause, "the client"))
 		}
 	case frameTake:
+		if len(payload) == 0 {
+			s.mu.Lock()
+			s.emptied = true
+			s.mu.Unlock()
+		}
 		for len(d.b) > 0 && !d.bad {
 			id := d.int()
 			s.mu.Lock()

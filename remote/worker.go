@@ -83,7 +83,8 @@ type server struct {
 
 	mu       sync.Mutex
 	sessions map[string]*session // by the client's key
-	all      sync.WaitGroup      // sessions, of clients and peers
+	draining bool
+	all      sync.WaitGroup // sessions, of clients and peers
 }
 
 // Serve runs tasks for clients that connect, until ctx ends: then it takes no new
@@ -152,17 +153,22 @@ func (srv *server) serve(ctx context.Context, l net.Listener, drain time.Duratio
 	tickCtx, stop := context.WithCancel(context.Background())
 	var ticking sync.WaitGroup
 	ticking.Go(func() { srv.tick(tickCtx) }) // ends with stop
-	for {
-		w, err := listener.Accept(ctx)
-		if err != nil {
-			break
+	accepting, stopAccepting := context.WithCancel(context.Background())
+	ticking.Go(func() { // ends with stopAccepting; peers come while it drains
+		for {
+			w, err := listener.Accept(accepting)
+			if err != nil {
+				return
+			}
+			srv.accept(w)
 		}
-		srv.accept(w)
-	}
+	})
+	<-ctx.Done()
 	if drain == 0 {
 		drain = 30 * time.Second
 	}
 	srv.drain(drain)
+	stopAccepting()
 	err := listener.Close()
 	stop()
 	ticking.Wait()
@@ -184,6 +190,7 @@ func (srv *server) serve(ctx context.Context, l net.Listener, drain time.Duratio
 func (srv *server) drain(limit time.Duration) {
 	deadline := time.Now().Add(limit)
 	srv.mu.Lock()
+	srv.draining = true
 	for _, s := range srv.sessions {
 		s.wire.Send(frameDraining, nil, nil)
 	}
@@ -193,7 +200,7 @@ func (srv *server) drain(limit time.Duration) {
 		srv.mu.Lock()
 		for _, s := range srv.sessions {
 			s.mu.Lock()
-			busy = busy || len(s.runs) > 0 || len(s.values) > 0
+			busy = busy || len(s.runs) > 0 || len(s.values) > 0 || !s.emptied
 			s.mu.Unlock()
 		}
 		srv.mu.Unlock()
@@ -246,12 +253,16 @@ func (srv *server) accept(w *wire.Session) {
 	srv.mu.Lock()
 	old := srv.sessions[h.Client]
 	srv.sessions[h.Client] = s
+	draining := srv.draining
 	srv.mu.Unlock()
 	if old != nil { // the same client, which has lost the connection without our knowing (R5)
 		old.wire.Kill(errors.New("remote: replaced by a new session of the same client"))
 		<-old.done
 	}
 	w.Start(s)
+	if draining {
+		w.Send(frameDraining, nil, nil)
+	}
 }
 
 func (srv *server) left(s *session) {
