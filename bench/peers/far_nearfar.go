@@ -1,5 +1,3 @@
-//go:build nearfarfar
-
 package main
 
 import (

@@ -1,0 +1,161 @@
+package remote_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/nearfar/nearfar/executor"
+	"github.com/nearfar/nearfar/futures"
+)
+
+func square(_ context.Context, x int) (int, error) { return x * x, nil }
+
+func length(_ context.Context, b []byte) (int, error) { return len(b), nil }
+
+// spun is an item that costs about as many ns, of CPU alone.
+func spun(_ context.Context, ns int) (int, error) {
+	for start := time.Now(); time.Since(start) < time.Duration(ns); {
+	}
+	return ns, nil
+}
+
+func made(_ context.Context, n int) ([]float64, error) { return make([]float64, n), nil }
+
+func shape(_ context.Context, v []float64) (int, error) { return len(v), nil }
+
+func init() {
+	executor.Register(square)
+	executor.Register(length)
+	executor.Register(spun)
+	executor.Register(made)
+	executor.Register(shape)
+}
+
+// transports are two workers of one thread each.
+var transports = []struct{ name, dsn string }{
+	{"tcp", "proc://?workers=2&threads=1"},
+	{"unix", "proc://?workers=2&threads=1&transport=unix"},
+}
+
+func open(b *testing.B, dsn string) executor.Executor {
+	ex, err := executor.Open(b.Context(), dsn)
+	require.NoError(b, err)
+	b.Cleanup(func() { ex.Close() })
+	return ex
+}
+
+// BenchmarkSubmit is trivial tasks, 100,000 in flight.
+func BenchmarkSubmit(b *testing.B) {
+	const n = 100_000
+	for _, tr := range transports {
+		b.Run(tr.name, func(b *testing.B) {
+			ex := open(b, tr.dsn)
+			b.ReportAllocs()
+			for b.Loop() {
+				fs := make([]*futures.Future[int], n)
+				for i := range fs {
+					fs[i] = executor.Submit(b.Context(), ex, square, i)
+				}
+				if _, err := futures.Gather(b.Context(), fs...); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/task")
+		})
+	}
+}
+
+// BenchmarkTrip is a trivial task at a time.
+func BenchmarkTrip(b *testing.B) {
+	for _, tr := range transports {
+		b.Run(tr.name, func(b *testing.B) {
+			ex := open(b, tr.dsn)
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := executor.Submit(b.Context(), ex, square, 3).Result(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkMap is a million trivial items.
+func BenchmarkMap(b *testing.B) {
+	const n = 1_000_000
+	ex := open(b, transports[0].dsn)
+	items := make([]int, n)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := executor.Map(b.Context(), ex, square, items).Results(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/item")
+}
+
+// BenchmarkSend is an argument of 64 MiB one way.
+func BenchmarkSend(b *testing.B) {
+	const n = 64 << 20
+	body := make([]byte, n)
+	for _, tr := range transports {
+		b.Run(tr.name, func(b *testing.B) {
+			ex := open(b, tr.dsn)
+			b.SetBytes(n)
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := executor.Submit(b.Context(), ex, length, body).Result(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkShape is the length of a value of 8 MB that stays at its worker.
+func BenchmarkShape(b *testing.B) {
+	ex := open(b, transports[0].dsn)
+	v := executor.Submit(b.Context(), ex, made, 1_000_000)
+	require.NoError(b, v.Wait(b.Context()))
+	for b.Loop() {
+		if _, err := executor.Then(b.Context(), ex, shape, v).Result(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkMapItems is a tenth of a second of items of one cost, on the best chunk sizes and
+// on those that are chosen; the metric is the share of the two workers' time that was work.
+func BenchmarkMapItems(b *testing.B) {
+	ex := open(b, transports[0].dsn)
+	for _, item := range []time.Duration{time.Microsecond, 10 * time.Microsecond, 100 * time.Microsecond, time.Millisecond, 10 * time.Millisecond} {
+		items := make([]int, max(int(400*time.Millisecond/item), 40))
+		for i := range items {
+			items[i] = int(item)
+		}
+		for _, chunk := range []int{0, 1, 16, 256, 4096} {
+			if chunk > len(items)/2 || chunk > 0 && item*time.Duration(chunk) < 10*time.Microsecond {
+				continue
+			}
+			name := fmt.Sprintf("%v/chunk=%d", item, chunk)
+			var opts []executor.Option
+			if chunk > 0 {
+				opts = append(opts, executor.WithChunkSize(chunk))
+			} else {
+				name = fmt.Sprintf("%v/auto", item)
+			}
+			b.Run(name, func(b *testing.B) {
+				for b.Loop() {
+					if _, err := executor.Map(b.Context(), ex, spun, items, opts...).Results(b.Context()); err != nil {
+						b.Fatal(err)
+					}
+				}
+				b.ReportMetric(float64(len(items))*float64(item)*float64(b.N)/float64(b.Elapsed()), "speed-up")
+			})
+		}
+	}
+}
