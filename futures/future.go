@@ -70,20 +70,27 @@ func (f *Future[T]) Result(ctx context.Context) (T, error) {
 	if v, ok := f.cell.Get(); ok {
 		return v, nil
 	}
-	return f.result(ctx)
-}
-
-func (f *Future[T]) result(ctx context.Context) (v T, err error) {
-	if err := f.Wait(ctx); err != nil {
-		return v, err
+	if err := f.cell.Wait(ctx); err != nil {
+		var zero T
+		return zero, err
 	}
 	if v, ok := f.cell.Get(); ok {
 		return v, nil
+	}
+	return f.result(ctx)
+}
+
+// result is Result of a future that is resolved, where it is not simply a value that
+// is here.
+func (f *Future[T]) result(ctx context.Context) (v T, err error) {
+	if err := f.cell.Err(); err != nil {
+		return v, err
 	}
 	if !f.cell.Pin() {
 		// A task gets what it was submitted with, released or not.
 		if task := cell.TaskOf(ctx); task == nil || !task.Needs(&f.cell.Core) {
 			return v, ErrReleased
+		}
 		}
 	} else {
 		defer f.cell.Unpin()

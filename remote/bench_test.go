@@ -41,7 +41,7 @@ var transports = []struct{ name, dsn string }{
 	{"unix", "proc://?workers=2&threads=1&transport=unix"},
 }
 
-func open(b *testing.B, dsn string) executor.Executor {
+func openFor(b *testing.B, dsn string) executor.Executor {
 	ex, err := executor.Open(b.Context(), dsn)
 	require.NoError(b, err)
 	b.Cleanup(func() { ex.Close() })
@@ -53,7 +53,7 @@ func BenchmarkSubmit(b *testing.B) {
 	const n = 100_000
 	for _, tr := range transports {
 		b.Run(tr.name, func(b *testing.B) {
-			ex := open(b, tr.dsn)
+			ex := openFor(b, tr.dsn)
 			b.ReportAllocs()
 			for b.Loop() {
 				fs := make([]*futures.Future[int], n)
@@ -73,7 +73,7 @@ func BenchmarkSubmit(b *testing.B) {
 func BenchmarkTrip(b *testing.B) {
 	for _, tr := range transports {
 		b.Run(tr.name, func(b *testing.B) {
-			ex := open(b, tr.dsn)
+			ex := openFor(b, tr.dsn)
 			b.ReportAllocs()
 			for b.Loop() {
 				if _, err := executor.Submit(b.Context(), ex, square, 3).Result(b.Context()); err != nil {
@@ -87,7 +87,7 @@ func BenchmarkTrip(b *testing.B) {
 // BenchmarkMap is a million trivial items.
 func BenchmarkMap(b *testing.B) {
 	const n = 1_000_000
-	ex := open(b, transports[0].dsn)
+	ex := openFor(b, transports[0].dsn)
 	items := make([]int, n)
 	b.ReportAllocs()
 	for b.Loop() {
@@ -104,7 +104,7 @@ func BenchmarkSend(b *testing.B) {
 	body := make([]byte, n)
 	for _, tr := range transports {
 		b.Run(tr.name, func(b *testing.B) {
-			ex := open(b, tr.dsn)
+			ex := openFor(b, tr.dsn)
 			b.SetBytes(n)
 			b.ReportAllocs()
 			for b.Loop() {
@@ -118,7 +118,7 @@ func BenchmarkSend(b *testing.B) {
 
 // BenchmarkShape is the length of a value of 8 MB that stays at its worker.
 func BenchmarkShape(b *testing.B) {
-	ex := open(b, transports[0].dsn)
+	ex := openFor(b, transports[0].dsn)
 	v := executor.Submit(b.Context(), ex, made, 1_000_000)
 	require.NoError(b, v.Wait(b.Context()))
 	for b.Loop() {
@@ -131,7 +131,7 @@ func BenchmarkShape(b *testing.B) {
 // BenchmarkMapItems is a tenth of a second of items of one cost, on the best chunk sizes and
 // on those that are chosen; the metric is the share of the two workers' time that was work.
 func BenchmarkMapItems(b *testing.B) {
-	ex := open(b, transports[0].dsn)
+	ex := openFor(b, transports[0].dsn)
 	for _, item := range []time.Duration{time.Microsecond, 10 * time.Microsecond, 100 * time.Microsecond, time.Millisecond, 10 * time.Millisecond} {
 		items := make([]int, max(int(400*time.Millisecond/item), 40))
 		for i := range items {

@@ -81,8 +81,9 @@ type Core struct {
 }
 
 // locks guard the hook lists of all cores, chosen by address: a lock in each
-// core would cost 8 bytes a future, and only waiting takes one. No goroutine
-// ever holds two of them.
+// core would cost 8 bytes a future, and only waiting takes one. Cores within 512
+// bytes share one, so that who waits for one after the other finds it in the cache.
+// No goroutine ever holds two of them.
 var locks [256]struct {
 	sync.Mutex
 	_ [56]byte
@@ -90,7 +91,7 @@ var locks [256]struct {
 
 func (c *Core) lock() *sync.Mutex {
 	const golden = 0x9E3779B97F4A7C15
-	return &locks[uint64(uintptr(unsafe.Pointer(c)))*golden>>56].Mutex
+	return &locks[uint64(uintptr(unsafe.Pointer(c)))>>9*golden>>56].Mutex
 }
 
 func (c *Core) load() State { return State(c.state.Load() & stateMask) }

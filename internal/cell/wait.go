@@ -107,7 +107,10 @@ func (s *Scope) waiter() *Waiter {
 func (s *Scope) putWaiter(wt *Waiter) {
 	if s != nil {
 		wt.by.Store(0)
-		wt.hook.core, wt.hook.fired = nil, false // s may outlive the core by far
+		wt.hook.fired = false
+		if wt.hook.core != nil {
+			wt.hook.core = nil // s may outlive the core by far
+		}
 		if wt.lent != nil {
 			wt.lent = nil
 		}
@@ -152,7 +155,32 @@ func (wt *Waiter) Wake() { wt.wake <- struct{}{} }
 // Wait blocks until c has settled, and returns nil, or until ctx has ended, and
 // returns its error. A settled core wins over an ended ctx. A task that waits
 // with its own ctx, or one made from it, lends its slot meanwhile.
-func (c *Core) Wait(ctx context.Context) error { return c.WaitEither(ctx, nil) }
+func (c *Core) Wait(ctx context.Context) error {
+	s := c.Scope
+	if !s.is(ctx) || s.within != nil {
+		return c.WaitEither(ctx, nil)
+	}
+	// The commonest wait is of whoever submitted, outside all tasks. It is apart, and
+	// flat: a return that follows a switch of goroutines costs more than most of this.
+	if c.Over() {
+		return nil
+	}
+	wt := s.waiter()
+	if c.list(&wt.hook) {
+		if s.done == nil {
+			<-wt.wake
+		} else {
+			select {
+			case <-wt.wake:
+			case <-s.done:
+				c.cancelByScope()
+				<-wt.wake
+			}
+		}
+	}
+	s.putWaiter(wt)
+	return nil
+}
 
 // WaitEither is Wait that returns nil, too, when gate has settled.
 func (c *Core) WaitEither(ctx context.Context, gate *Core) error {

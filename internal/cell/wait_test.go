@@ -80,7 +80,12 @@ func TestWaitAndTheEndOfCtx(t *testing.T) {
 				}
 				go func() { time.Sleep(time.Hour); at.end(errStop) }()
 				begin := time.Now()
-				err := core.WaitEither(at.wait, gate)
+				var err error
+				if gated {
+					err = core.WaitEither(at.wait, gate)
+				} else {
+					err = core.Wait(at.wait)
+				}
 				assert.Equal(t, time.Hour, time.Since(begin), name)
 				assert.Equal(t, c.cancels, core.Settled(), name)
 				if c.cancels {
