@@ -47,6 +47,9 @@ func (q *queue) of(prio int) *deque {
 	return &l.deque
 }
 
+// any reports whether top could find something.
+func (q *queue) any() bool { return q.normal.n > 0 || len(q.others) > 0 }
+
 // top returns the highest non-empty deque and its priority, or nil.
 func (q *queue) top() (*deque, int) {
 	for len(q.others) > 0 {

@@ -106,8 +106,16 @@ func (r *Runner) drain() (again bool) {
 		r.current().Broke(r, v, debug.Stack())
 	}()
 	// Not next: what it was given to begin with may be a span, whose window is not of buf.
-	for t := r.find(); t != nil; t = r.next() {
-		t.Run(r)
+	for more := true; more; {
+		var t Task
+		switch t, more = r.find(); {
+		case t != nil:
+			for ; t != nil; t = r.next() {
+				t.Run(r)
+			}
+		case more:
+			<-r.wake // here: a return that follows a switch of goroutines is a dear one
+		}
 	}
 	normal = true
 	return false
@@ -122,50 +130,37 @@ func (r *Runner) current() Task {
 	return r.buf[lo-1]
 }
 
-// next returns the next task of r's slot, waiting for a slot and a task if need
-// be, or nil if the goroutine is to end.
+// next is the next task from the window, or nil if find is to be asked.
 func (r *Runner) next() Task {
 	if !r.homeless && r.pool.signal.Load()&(signalResume|signalShrink) == 0 {
 		if at, got := r.win.take(1); got != 0 {
 			return r.buf[at]
 		}
 	}
-	return r.find()
+	return nil
 }
 
-// find is next when there is more to do than to take the next task from the window.
-func (r *Runner) find() Task {
-	p := r.pool
+// find finds the next task of r's slot. If there is none, and more may come, r has given
+// the slot up and is to find again when it was woken; else the goroutine is to end.
+func (r *Runner) find() (t Task, more bool) {
 	if r.has {
 		r.has = false
-		return r.buf[0]
+		return r.buf[0], true
 	}
+	p := r.pool
 	p.mu.Lock()
-	for {
-		if r.slot >= 0 && !r.homeless {
-			if t := r.findLocked(); t != nil {
-				p.mu.Unlock()
-				return t
-			}
-		}
-		r.homeless = false
-		if !r.parkLocked() {
-			p.mu.Unlock()
-			return nil
-		}
-		p.mu.Unlock()
-		<-r.wake
-		if r.has {
-			r.has = false
-			return r.buf[0]
-		}
-		p.mu.Lock()
-		if r.exit {
-			p.endLocked(r)
-			p.mu.Unlock()
-			return nil
+	defer p.mu.Unlock()
+	if r.exit {
+		p.endLocked(r)
+		return nil, false
+	}
+	if r.slot >= 0 && !r.homeless {
+		if t := r.findLocked(); t != nil {
+			return t, true
 		}
 	}
+	r.homeless = false
+	return nil, r.parkLocked()
 }
 
 // findLocked finds a task for r's slot, or gives the slot up.
@@ -191,11 +186,15 @@ func (r *Runner) findLocked() Task {
 			}
 		}
 	}
-	if t := r.refillLocked(); t != nil {
-		return t
+	if p.queue.any() {
+		if t := r.refillLocked(); t != nil {
+			return t
+		}
 	}
-	if t := r.stealLocked(math.MinInt); t != nil {
-		return t
+	if len(p.free)+1 < p.live { // others run
+		if t := r.stealLocked(math.MinInt); t != nil {
+			return t
+		}
 	}
 	p.freeLocked(r.leaveLocked())
 	return nil
@@ -206,7 +205,11 @@ func (r *Runner) leaveLocked() (id int) {
 	id = r.slot
 	r.slot = -1
 	r.pool.slots[id] = nil
-	clear(r.buf[:r.used]) // what has run is not kept alive
+	if r.used == 1 {
+		r.buf[0] = nil // what has run is not kept alive
+	} else {
+		clear(r.buf[:r.used])
+	}
 	r.used = 0
 	return id
 }
@@ -250,9 +253,6 @@ func (r *Runner) refillLocked() Task {
 // priority at least.
 func (r *Runner) stealLocked(prio int) Task {
 	p := r.pool
-	if len(p.free)+1 == p.live {
-		return nil // nobody else runs
-	}
 	var victim *Runner
 	var at, got uint32
 	for got == 0 { // the owner may be faster; then there may be other victims
