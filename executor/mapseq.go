@@ -153,12 +153,6 @@ func (s *stream[A, R]) submit(item A) {
 	if !s.plain {
 		t.special().opts = s.o
 	}
-	if s.o.has(givenUnordered) {
-		t.hook = &cell.Hook{Do: t}
-		if !c.AddHook(t.hook) {
-			t.Fire(nil, nil)
-		}
-	}
 	t.at = (s.head + s.n) % len(s.flight)
 	s.flight[t.at] = t
 	s.n++
@@ -168,6 +162,12 @@ func (s *stream[A, R]) submit(item A) {
 		s.base.enqueue(c)
 	default:
 		s.base.submit(s.ctx, t, t.peek(), nil, references(s.base, &t.arg))
+	}
+	if s.o.has(givenUnordered) { // not before: the end of ctx lets go of the argument, which submit reads
+		t.hook = &cell.Hook{Do: t}
+		if !c.AddHook(t.hook) {
+			t.Fire(nil, nil)
+		}
 	}
 }
 
