@@ -74,6 +74,16 @@ func (b *Base) scopeOf(ctx context.Context, ex Executor) *cell.Scope {
 	}
 	s := &scope{ctx: ctx, ex: ex, base: b}
 	s.Init(ctx, s)
-	b.recent.Store(s)
+	if b.near && standard(ctx) {
+		s.Stay()
+	}
+	b.remember(s)
 	return &s.Scope
+}
+
+// remember keeps s, or nothing, for the next Submit.
+func (b *Base) remember(s *scope) {
+	if old := b.recent.Swap(s); old != nil {
+		old.Leave()
+	}
 }

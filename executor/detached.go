@@ -27,6 +27,13 @@ func (p *probe) Value(key any) any {
 	return nil
 }
 
+// standard reports whether the standard library finds its own in ctx, so that to be told
+// of its end takes no goroutine.
+func standard(ctx context.Context) bool {
+	own, ok := ctx.Value(cancelKey).(context.Context)
+	return ok && cancelKey != nil && own.Done() == ctx.Done()
+}
+
 func (d detached) Value(key any) any {
 	if key == cancelKey && cancelKey != nil {
 		return d.Context.Value(key)

@@ -121,6 +121,7 @@ func (l *Local) stop() {
 		b := &l.base
 		b.closed.Store(true)
 		b.shut.Store(true)
+		b.remember(nil)
 		b.room.close()
 		for _, c := range b.heldCores() {
 			cancelWith(c, ErrClosed)

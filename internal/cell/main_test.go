@@ -152,3 +152,10 @@ func under(ctx context.Context) *cell.Scope {
 	s.Init(ctx, nil)
 	return s
 }
+
+// staying makes a scope that leaves something with its ctx.
+func staying(ctx context.Context) *cell.Scope {
+	s := under(ctx)
+	s.Stay()
+	return s
+}

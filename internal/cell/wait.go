@@ -167,15 +167,23 @@ func (c *Core) Wait(ctx context.Context) error {
 	}
 	wt := s.waiter()
 	if c.list(&wt.hook) {
-		if s.done == nil {
+		switch {
+		case s.done == nil:
 			<-wt.wake
-		} else {
+		case s.stays.Load() == staysNow && s.Watch(&wt.own):
+			<-wt.wake
+			if !wt.own.Stop() { // s has ended, and wt is told, or about to be
+				c.cancelByScope()
+				return nil
+			}
+		default:
 			select {
 			case <-wt.wake:
 			case <-s.done:
 				c.cancelByScope()
 				<-wt.wake
 			}
+			s.stays.CompareAndSwap(staysNext, staysNow)
 		}
 	}
 	s.putWaiter(wt)

@@ -321,7 +321,12 @@ func TestWaitsAgainstEverything(t *testing.T) {
 func TestWaitersAreUsedAgain(t *testing.T) {
 	watch(t)
 	ctx := t.Context()
-	s := under(ctx)
+	for _, s := range []*cell.Scope{under(ctx), staying(ctx)} {
+		waitersAreUsedAgain(ctx, s)
+	}
+}
+
+func waitersAreUsedAgain(ctx context.Context, s *cell.Scope) {
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
@@ -352,9 +357,13 @@ func TestWaitersAreUsedAgain(t *testing.T) {
 
 // What was waited for is nobody's when the wait is over, however long its ctx lives.
 func TestWaitKeepsNothing(t *testing.T) {
+	t.Run("leaves", func(t *testing.T) { waitKeepsNothing(t, under(t.Context())) })
+	t.Run("stays", func(t *testing.T) { waitKeepsNothing(t, staying(t.Context())) })
+}
+
+func waitKeepsNothing(t *testing.T, s *cell.Scope) {
 	watch(t)
-	ctx := t.Context()
-	s := under(ctx)
+	ctx := s.Context()
 	f, _ := newFakeTask(ctx)
 	wait := func(ctx context.Context) (weak.Pointer[cell.Core], weak.Pointer[cell.Scope]) {
 		c := &cell.Core{Scope: s}
@@ -373,7 +382,7 @@ func TestWaitKeepsNothing(t *testing.T) {
 		}
 		return weak.Make(c), weak.Make(own)
 	}
-	for _, in := range []context.Context{ctx, context.Background(), f} {
+	for _, in := range []context.Context{ctx, ctx, context.Background(), f} {
 		w, _ := wait(in)
 		for range 10 {
 			runtime.GC()
@@ -388,6 +397,81 @@ func TestWaitKeepsNothing(t *testing.T) {
 	}
 	assert.Nil(t, own.Value(), "the scope of the task that waited")
 	runtime.KeepAlive(s)
+}
+
+// Of a scope that stays, waits from the second on are told of the end of ctx by what the
+// first has left there; Leave takes that away, at once or with the last that waits.
+func TestScopeThatStays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := &countingCtx{Context: context.Background(), done: make(chan struct{})}
+		s := staying(ctx)
+		wait := func() *cell.Core {
+			c := &cell.Core{Scope: s}
+			c.Start(0)
+			go func() { assert.NoError(t, c.Wait(ctx)) }()
+			synctest.Wait()
+			return c
+		}
+		end := func(c *cell.Core) {
+			finish(c)
+			synctest.Wait()
+		}
+		end(wait())
+		assert.Zero(t, ctx.listed, "there may be no second")
+		for range 3 {
+			a, b := wait(), wait()
+			assert.Equal(t, 1, ctx.listed)
+			end(a)
+			assert.Equal(t, 1, ctx.listed)
+			end(b)
+			assert.Equal(t, 1, ctx.listed)
+		}
+		c := wait()
+		s.Leave()
+		assert.Equal(t, 1, ctx.listed, "somebody waits")
+		end(c)
+		assert.Zero(t, ctx.listed)
+		end(wait())
+		assert.Zero(t, ctx.listed, "for good")
+
+		s = staying(ctx)
+		end(wait())
+		end(wait())
+		assert.Equal(t, 1, ctx.listed)
+		s.Leave()
+		assert.Zero(t, ctx.listed, "nobody waits")
+	})
+}
+
+// The end of ctx cancels what is waited for, whether the scope stays or has left.
+func TestScopeThatStaysEnds(t *testing.T) {
+	watch(t)
+	for round := range 2000 {
+		ctx, end := context.WithCancelCause(context.Background())
+		s := staying(ctx)
+		for range 2 {
+			c := &cell.Core{Scope: s}
+			go func() { c.Start(0); finish(c) }()
+			require.NoError(t, c.Wait(ctx))
+		}
+		var wg sync.WaitGroup
+		for k := range 3 {
+			wg.Go(func() {
+				c := &cell.Core{Scope: s}
+				if k == 0 {
+					wg.Go(func() { c.Start(0); finish(c) })
+				}
+				if err := c.Wait(ctx); err != nil || !c.Settled() || c.Err() != nil && !errors.Is(c.Err(), errStop) {
+					panic("woken for nothing")
+				}
+			})
+		}
+		if round%2 == 0 {
+			wg.Go(s.Leave)
+		}
+		wg.Go(func() { end(errStop) })
+		wg.Wait()
+	}
 }
 
 func TestManyWaitForOne(t *testing.T) {
