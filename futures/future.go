@@ -91,7 +91,6 @@ func (f *Future[T]) result(ctx context.Context) (v T, err error) {
 		if task := cell.TaskOf(ctx); task == nil || !task.Needs(&f.cell.Core) {
 			return v, ErrReleased
 		}
-		}
 	} else {
 		defer f.cell.Unpin()
 	}
