@@ -12,9 +12,7 @@ import (
 	"github.com/nearfar/nearfar/futures"
 )
 
-func square(_ context.Context, x int) (int, error) { return x * x, nil }
-
-func length(_ context.Context, b []byte) (int, error) { return len(b), nil }
+func countFloats(_ context.Context, b []byte) (int, error) { return len(b), nil }
 
 // spun is an item that costs about as many ns, of CPU alone.
 func spun(_ context.Context, ns int) (int, error) {
@@ -28,8 +26,7 @@ func made(_ context.Context, n int) ([]float64, error) { return make([]float64, 
 func shape(_ context.Context, v []float64) (int, error) { return len(v), nil }
 
 func init() {
-	executor.Register(square)
-	executor.Register(length)
+	executor.Register(countFloats)
 	executor.Register(spun)
 	executor.Register(made)
 	executor.Register(shape)
@@ -108,7 +105,7 @@ func BenchmarkSend(b *testing.B) {
 			b.SetBytes(n)
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := executor.Submit(b.Context(), ex, length, body).Result(b.Context()); err != nil {
+				if _, err := executor.Submit(b.Context(), ex, countFloats, body).Result(b.Context()); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -116,7 +113,7 @@ func BenchmarkSend(b *testing.B) {
 	}
 }
 
-// BenchmarkShape is the length of a value of 8 MB that stays at its worker.
+// BenchmarkShape is the countFloats of a value of 8 MB that stays at its worker.
 func BenchmarkShape(b *testing.B) {
 	ex := openFor(b, transports[0].dsn)
 	v := executor.Submit(b.Context(), ex, made, 1_000_000)

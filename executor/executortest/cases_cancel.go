@@ -313,7 +313,6 @@ func cancelStorm(t *testing.T, ex executor.Executor) {
 	}
 	s := ex.Stats()
 	require.Equal(t, []int64{finished, cancelled}, []int64{s.Finished, s.Cancelled})
-	defer func() { if t.Failed() { t.Logf("%+v", ex.Stats()) } }()
 	eventually(t, "functions return", func() bool { return ex.Stats().Abandoned == 0 })
 	requireSlots(t, ex)
 }

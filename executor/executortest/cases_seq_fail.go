@@ -3,6 +3,7 @@ package executortest
 import (
 	"context"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -68,10 +69,12 @@ func seqFailureWaits(t *testing.T, ex executor.Executor) {
 			s.Do = fails
 		}
 	}}
-	go func() { // ends when item 1 has failed
+	var opening sync.WaitGroup
+	defer opening.Wait()
+	opening.Go(func() { // ends when item 1 has failed
 		b.wait(1, "end 1")
 		gate.open()
-	}()
+	})
 	at := 0
 	for v, err := range executor.MapSeq(soon(t), ex, doStep, in.steps(-1)) {
 		if at == 0 {
