@@ -89,17 +89,18 @@
 // than once. A task that may have cost a worker its life runs again alone; after
 // Config.MaxLosses of those it fails with a *LostError, which tells how the last one
 // ended. Under WithAtMostOnce, a task that may have started fails with ErrWorkerLost
-// instead. Scattered data has no task: when its last copy is gone, ErrDataLost. With no
-// worker left, tasks wait Config.NoWorkersTimeout, then fail with ErrNoWorkers (R4).
+// instead, and its value, if that is lost, is ErrDataLost; so is scattered data, which has
+// no task, when its last copy is gone. With no worker left, tasks wait
+// Config.NoWorkersTimeout, then fail with ErrNoWorkers (R4).
 //
 // # Processes
 //
 // Spawned workers get the client's arguments, directory and environment, less what begins
-// with NEARFAR_. One that ends is started again: at once, then after 0.1 s, doubling up to
-// 5 s, and at once again after a life of 10 s. What they print goes to Config.Logger line by
-// line. They end when the client does, however that happens (G23). SIGTERM drains a worker:
-// it takes no new tasks, lets what runs end, and hands its values over, for at
-// most WorkerConfig.DrainTimeout.
+// with NEARFAR_. One that ends is started again: at once, then after 0.1 s, doubling up
+// to 5 s, and at once again after a life of 10 s. One that is silent is killed first.
+// What they print goes to Config.Logger line by line. They end when the client does,
+// however that happens (G23). SIGTERM drains a worker: it takes no new tasks, lets what
+// runs end, and hands its values over, for at most WorkerConfig.DrainTimeout.
 //
 // Close cancels what is left and waits CloseGrace for functions to return; then
 // processes are killed, and connections dropped (G8).
