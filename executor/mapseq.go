@@ -89,7 +89,7 @@ func (s *stream[A, R]) open() (err error) {
 	if s.o, err = gather(s.opts, "MapSeq", forMapSeq); err != nil {
 		return err
 	}
-	s.window = 16 * s.ex.Slots()
+	s.window = 16 * max(1, s.ex.Slots()) // far, there may be no worker for now
 	if s.o.inFlight > 0 {
 		s.window = s.o.inFlight
 	}

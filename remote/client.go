@@ -44,7 +44,8 @@ type Executor struct {
 	workers   []*worker
 	met       map[string]bool // names of workers there ever were
 	queue     queue
-	restoring []*entry         // that are to be queued
+	restoring []*entry // that are to be queued
+	lineage   lineage
 	tasks     map[int64]*entry // that wait, or are at a worker
 	values    map[int64]*stored
 	ahead     int     // calls that wait at a slot
@@ -350,11 +351,52 @@ func (ex *Executor) free(s *stored) {
 	s.holders = nil // it may have to be made again, for what was made of it
 }
 
-// Scatter puts a value on workers.
+// Scatter puts a value on workers: on all, or on the one that has the least. One that is
+// lost meanwhile is passed over.
 func (ex *Executor) Scatter(ctx context.Context, data []byte, workers []string, all bool) (any, error) {
+	s := &stored{id: ex.base.NewID(), size: int64(len(data))}
+	head := binary.AppendVarint([]byte{callPut}, s.id)
+	for tries := 0; ; tries++ {
+		to, err := ex.shelves(workers, all)
+		if err != nil {
+			return nil, err
+		}
+		for _, w := range to {
+			_, _, failed := w.wire.Call(ctx, head, data)
+			if failed == nil {
+				ex.mu.Lock()
+				ex.sent += s.size
+				if !w.gone {
+					ex.keep(s, w)
+				}
+				ex.mu.Unlock()
+				continue
+			}
+			if ctx.Err() != nil {
+				return nil, cell.ContextError(ctx)
+			}
+			var theirs *wire.CallError
+			if err = fmt.Errorf("%w: %s: %w", ErrWorkerLost, w.name, failed); errors.As(failed, &theirs) || tries == maxTries {
+				return nil, err
+			}
+			if failed := w.settle(ctx, failed); failed != nil {
+				return nil, failed
+			}
+		}
+		ex.mu.Lock()
+		kept := len(s.holders) > 0
+		ex.mu.Unlock()
+		if kept {
+			return s, nil
+		}
+	}
+}
+
+// shelves are the workers to scatter a value to.
+func (ex *Executor) shelves(workers []string, all bool) (to []*worker, err error) {
 	probe := &entry{req: &executor.Request{Workers: workers}}
 	ex.mu.Lock()
-	var to []*worker
+	defer ex.mu.Unlock()
 	for _, w := range ex.workers {
 		if ex.suits(w, probe) && !w.draining {
 			to = append(to, w)
@@ -369,28 +411,7 @@ func (ex *Executor) Scatter(ctx context.Context, data []byte, workers []string, 
 		}
 		to = []*worker{best}
 	}
-	err := ex.misfitNames(workers, to)
-	ex.mu.Unlock()
-	if err != nil {
-		return nil, err
-	}
-	s := &stored{id: ex.base.NewID(), size: int64(len(data))}
-	head := binary.AppendVarint([]byte{callPut}, s.id)
-	for _, w := range to {
-		if _, _, err := w.wire.Call(ctx, head, data); err != nil {
-			if ctx.Err() != nil {
-				err = cell.ContextError(ctx)
-			}
-			return nil, err
-		}
-		ex.mu.Lock()
-		ex.sent += s.size
-		if !w.gone {
-			ex.keep(s, w)
-		}
-		ex.mu.Unlock()
-	}
-	return s, nil
+	return to, ex.misfitNames(workers, to)
 }
 
 func (ex *Executor) misfitNames(workers []string, to []*worker) error {
@@ -460,6 +481,20 @@ func (ex *Executor) Slots() int {
 		n += w.threads
 	}
 	return n
+}
+
+// tellSlots tells the workers how many slots there are, if that can change. mu is held.
+func (ex *Executor) tellSlots() {
+	if ex.cfg.Backend == "proc" {
+		return
+	}
+	n := 0
+	for _, w := range ex.workers {
+		n += w.threads
+	}
+	for _, w := range ex.workers {
+		w.wire.Send(frameSlots, binary.AppendUvarint(nil, uint64(n)), nil)
+	}
 }
 
 // Stats is the client's own account.

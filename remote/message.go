@@ -20,6 +20,7 @@ const (
 	frameLease                 // items of a Map to run
 	frameCut                   // a lease that is to end
 	frameChildBegun            // such a call has begun
+	frameSlots                 // how many slots the client has, all in all
 
 	// From worker to client.
 	frameDone        // a call has returned, or will not begin

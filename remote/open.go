@@ -132,7 +132,7 @@ func (ex *Executor) childConfig(transport string, slot, incarnation int) child.C
 	}
 	log := ex.log.With(slog.String("worker", worker))
 	return child.Config{
-		Secret: secret, StartTimeout: max(ex.cfg.ConnectTimeout, 5*time.Second),
+		Secret: secret, StartTimeout: ex.cfg.ConnectTimeout,
 		Line: func(stream, line string) { log.Info(line, "stream", stream) },
 	}
 }

@@ -90,6 +90,7 @@ func (ex *Executor) connect(ctx context.Context, network, addr string, p *child.
 	}
 	ex.workers = append(ex.workers, w)
 	ex.met[w.name] = true
+	ex.tellSlots()
 	if ex.noWorkers != nil {
 		ex.noWorkers.Stop()
 		ex.noWorkers = nil
@@ -307,6 +308,7 @@ func (w *worker) done(d *dec) error {
 	if outcome == outcomeStored {
 		s = &stored{id: id, size: size, req: e.req}
 		ex.keep(s, w)
+		ex.remember(s)
 	}
 	ex.mu.Unlock()
 	switch outcome {

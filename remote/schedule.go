@@ -459,7 +459,7 @@ func (ex *Executor) restore(s *stored) bool {
 		return false
 	}
 	if s.req == nil || s.req.Once {
-		s.err = fmt.Errorf("%w: value %d had its last copy on a worker that is gone, and no task that may compute it again", ErrDataLost, s.id)
+		s.err = fmt.Errorf("%w: value %d had its last copy on a worker that is gone, and no task that may compute it again, or none whose argument was kept (LineageBytes)", ErrDataLost, s.id)
 		return true
 	}
 	req := *s.req
@@ -479,6 +479,7 @@ func (ex *Executor) lose(w *worker, cause error) (then []func()) {
 	defer ex.mu.Unlock()
 	w.gone = true
 	ex.workers = slices.DeleteFunc(ex.workers, func(o *worker) bool { return o == w })
+	ex.tellSlots()
 	for _, s := range ex.values {
 		s.holders = slices.DeleteFunc(s.holders, func(o *worker) bool { return o == w })
 	}

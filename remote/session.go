@@ -129,6 +129,10 @@ func (s *session) Frame(kind byte, payload []byte) error {
 			delete(s.values, d.int())
 		}
 		s.mu.Unlock()
+	case frameSlots:
+		s.mu.Lock()
+		s.slots = int(d.uint())
+		s.mu.Unlock()
 	case frameLease:
 		return s.lease(append([]byte(nil), payload...))
 	case frameCut:
