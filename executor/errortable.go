@@ -130,6 +130,7 @@ func (r *errorRegistry) sentinelsOf(err error) (texts []string) {
 	r.mu.RLock()
 	list := r.list
 	r.mu.RUnlock()
+	defer func() { _ = recover() }() // of a method of err, which may be a nil pointer
 	for _, s := range list {
 		if errors.Is(err, s) {
 			texts = append(texts, s.Error())

@@ -117,8 +117,13 @@ func collect(err error, parts *[]wireError, budget *int) {
 	}
 }
 
-// wrapped is what err wraps itself.
-func wrapped(err error) []error {
+// wrapped is what err wraps itself, if it can be asked.
+func wrapped(err error) (inner []error) {
+	defer func() {
+		if recover() != nil { // of a method of err, which may be a nil pointer
+			inner = nil
+		}
+	}()
 	switch e := err.(type) {
 	case interface{ Unwrap() error }:
 		if inner := e.Unwrap(); inner != nil {
