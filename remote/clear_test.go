@@ -68,7 +68,7 @@ func TestWorkerFromOtherSources(t *testing.T) {
 				_, err = executor.Map(ctx, ex, other, []int{1, 2}).Results(ctx)
 				require.ErrorIs(t, err, executor.ErrNotRegistered)
 			})
-			v, err := executor.Submit(ctx, ex, square, 4).Result(ctx)
+			v, err := executor.Submit(ctx, ex, squared, 4).Result(ctx)
 			require.NoError(t, err, "what both have runs")
 			assert.Equal(t, 16, v)
 			right := startWorker(t, "tcp://127.0.0.1:0?threads=1")

@@ -190,10 +190,10 @@ func kill9(t *testing.T, pid int) {
 // The functions.
 
 func init() {
-	executor.Register(square)
+	executor.Register(squared)
 	executor.Register(spin)
 	executor.Register(vector)
-	executor.Register(length)
+	executor.Register(lengthOf)
 	executor.Register(total)
 	executor.Register(double)
 	executor.Register(passGate)
@@ -203,9 +203,9 @@ func init() {
 	executor.Register(ownPID)
 }
 
-func square(_ context.Context, x int) (int, error) { return x * x, nil }
+func squared(_ context.Context, x int) (int, error) { return x * x, nil }
 
-// spin is square that takes a while.
+// spin is squared that takes a while.
 func spin(_ context.Context, x int) (int, error) {
 	for began := time.Now(); time.Since(began) < 100*time.Microsecond; {
 	}
@@ -221,7 +221,7 @@ func vector(_ context.Context, n int) ([]float64, error) {
 	return v, nil
 }
 
-func length(_ context.Context, v []float64) (int, error) { return len(v), nil }
+func lengthOf(_ context.Context, v []float64) (int, error) { return len(v), nil }
 
 func total(_ context.Context, v [][]float64) (sum float64, err error) {
 	for _, v := range v {

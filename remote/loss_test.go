@@ -112,7 +112,7 @@ func TestHolderKilledBeforeThen(t *testing.T) {
 	f := executor.Submit(ctx, ex, vector, megabyte8)
 	require.NoError(t, f.Wait(ctx))
 	kill9(t, holder(t, ex).PID)
-	n, err := executor.Then(ctx, ex, length, f).Result(ctx)
+	n, err := executor.Then(ctx, ex, lengthOf, f).Result(ctx)
 	require.NoError(t, err)
 	assert.Equal(t, megabyte8, n)
 }
@@ -271,7 +271,7 @@ func TestAtMostOnce(t *testing.T) {
 		eventually(t, "start", func() bool { return lines(began) > 0 })
 		killAll(t, ex)
 		require.ErrorIs(t, f.Wait(ctx), remote.ErrWorkerLost)
-		_, err := executor.Submit(ctx, ex, square, 3).Result(ctx)
+		_, err := executor.Submit(ctx, ex, squared, 3).Result(ctx)
 		require.NoError(t, err)
 		assert.Equal(t, 1, lines(began), "times that it ran")
 	})
@@ -306,11 +306,11 @@ func TestScatteredDataIsLost(t *testing.T) {
 	both, err := executor.Scatter(ctx, ex, v, executor.WithBroadcast())
 	require.NoError(t, err)
 	kill9(t, holder(t, ex).PID)
-	_, err = executor.Then(ctx, ex, length, f).Result(ctx)
+	_, err = executor.Then(ctx, ex, lengthOf, f).Result(ctx)
 	require.ErrorIs(t, err, remote.ErrDataLost)
 	_, err = f.Result(ctx)
 	require.ErrorIs(t, err, remote.ErrDataLost)
-	n, err := executor.Then(ctx, ex, length, both).Result(ctx)
+	n, err := executor.Then(ctx, ex, lengthOf, both).Result(ctx)
 	require.NoError(t, err, "another worker has it")
 	assert.Equal(t, len(v), n)
 }
@@ -346,14 +346,14 @@ func TestNoWorkersTimeout(t *testing.T) {
 	ex := open(t, w.addr, func(c *executor.Config) { c.NoWorkersTimeout = 200 * time.Millisecond })
 	began := tempFile(t, "began")
 	f := executor.Submit(ctx, ex, passGate, Gate{Began: began, Until: began + "-never"})
-	b := executor.Map(ctx, ex, square, []int{1, 2, 3})
-	kept := executor.Then(ctx, ex, length, f)
+	b := executor.Map(ctx, ex, squared, []int{1, 2, 3})
+	kept := executor.Then(ctx, ex, lengthOf, f)
 	eventually(t, "start", func() bool { return lines(began) > 0 })
 	kill9(t, w.Process.Pid)
 	require.ErrorIs(t, f.Wait(ctx), remote.ErrNoWorkers)
 	require.ErrorIs(t, b.Wait(ctx), remote.ErrNoWorkers)
 	require.ErrorIs(t, kept.Wait(ctx), remote.ErrNoWorkers)
-	require.ErrorIs(t, executor.Submit(ctx, ex, square, 1).Wait(ctx), remote.ErrNoWorkers)
+	require.ErrorIs(t, executor.Submit(ctx, ex, squared, 1).Wait(ctx), remote.ErrNoWorkers)
 }
 
 // A worker that listens comes back at its address, as a new incarnation.
@@ -366,7 +366,7 @@ func TestListeningWorkerComesBack(t *testing.T) {
 	kill9(t, w.Process.Pid)
 	<-w.ended
 	startWorker(t, w.addr+"?threads=1&name=it")
-	n, err := executor.Then(ctx, ex, length, f).Result(ctx)
+	n, err := executor.Then(ctx, ex, lengthOf, f).Result(ctx)
 	require.NoError(t, err)
 	assert.Equal(t, megabyte8/8, n)
 }
