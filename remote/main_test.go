@@ -15,6 +15,9 @@ import (
 func TestMain(m *testing.M) {
 	profileWorker()
 	remote.Init()
+	if os.Getenv(clientVar) != "" {
+		clientMain()
+	}
 	// Importing ants starts two goroutines, which stay.
 	goleak.VerifyTestMain(m,
 		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).purgeStaleWorkers"),
