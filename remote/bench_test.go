@@ -55,7 +55,7 @@ func BenchmarkSubmit(b *testing.B) {
 			for b.Loop() {
 				fs := make([]*futures.Future[int], n)
 				for i := range fs {
-					fs[i] = executor.Submit(b.Context(), ex, square, i)
+					fs[i] = executor.Submit(b.Context(), ex, squared, i)
 				}
 				if _, err := futures.Gather(b.Context(), fs...); err != nil {
 					b.Fatal(err)
@@ -73,7 +73,7 @@ func BenchmarkTrip(b *testing.B) {
 			ex := openFor(b, tr.dsn)
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := executor.Submit(b.Context(), ex, square, 3).Result(b.Context()); err != nil {
+				if _, err := executor.Submit(b.Context(), ex, squared, 3).Result(b.Context()); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -88,7 +88,7 @@ func BenchmarkMap(b *testing.B) {
 	items := make([]int, n)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := executor.Map(b.Context(), ex, square, items).Results(b.Context()); err != nil {
+		if _, err := executor.Map(b.Context(), ex, squared, items).Results(b.Context()); err != nil {
 			b.Fatal(err)
 		}
 	}

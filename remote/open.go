@@ -125,7 +125,7 @@ func (ex *Executor) childConfig(transport string, slot, incarnation int) child.C
 	worker := name(slot, incarnation)
 	secret, err := json.Marshal(childSecret{
 		Name: worker, Network: transport, Addr: addr, Threads: ex.cfg.Threads, Token: string(ex.token),
-		MemoryLimit: ex.cfg.MemoryLimit, MaxValue: ex.cfg.MaxValueBytes + 1<<20, Handshake: ex.cfg.ConnectTimeout,
+		MemoryLimit: ex.cfg.MemoryLimit, MaxValue: ex.cfg.MaxValueBytes + 1<<20, Handshake: ex.cfg.ConnectTimeout, Heartbeat: ex.cfg.HeartbeatTimeout,
 	})
 	if err != nil {
 		panic(err) // strings and numbers

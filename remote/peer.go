@@ -68,9 +68,9 @@ func (ex *Executor) connect(ctx context.Context, network, addr string, p *child.
 		session.Kill(err)
 		return nil, fmt.Errorf("%w: %s://%s: a reply that cannot be read: %w", ErrHandshake, network, addr, err)
 	}
-	if reply.Setup != "" {
+	if reply.Setup != nil {
 		session.Kill(errors.New("its setup has failed"))
-		return nil, &executor.SetupError{Worker: reply.Name, Err: errors.New(reply.Setup)}
+		return nil, &executor.SetupError{Worker: reply.Name, Err: executor.UnpackError(reply.Setup, reply.Name)}
 	}
 	w := &worker{
 		ex: ex, name: reply.Name, network: network, addr: addr, pid: reply.PID, threads: max(1, reply.Threads), functions: reply.Functions,

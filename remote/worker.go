@@ -69,7 +69,7 @@ type workerHello struct {
 	Threads   int
 	Build     string
 	Functions map[string]string
-	Setup     string `json:",omitempty"` // why it cannot run tasks
+	Setup     []byte `json:",omitempty"` // why it cannot run tasks: of PackError
 }
 
 // A server is a worker process.
@@ -229,7 +229,11 @@ func (srv *server) hello(data []byte) ([]byte, error) {
 		reply.Functions = nil
 	case "client":
 		if err := executor.SetUp(context.Background(), srv.name, h.Setup); err != nil {
-			reply.Setup = err.Error()
+			var setup *executor.SetupError
+			if errors.As(err, &setup) {
+				err = setup.Err
+			}
+			reply.Setup = executor.PackError(err)
 		}
 	default:
 		return nil, fmt.Errorf("a hello of role %q", h.Role)
@@ -413,6 +417,7 @@ type childSecret struct {
 	MemoryLimit int64
 	MaxValue    int64
 	Handshake   time.Duration
+	Heartbeat   time.Duration
 }
 
 // A childReport is what it answers when it listens.
@@ -451,6 +456,7 @@ func serveChild(parent *child.Parent) error {
 	if err != nil {
 		return err
 	}
+	srv.wire.HeartbeatTimeout = secret.Heartbeat
 	report, err := json.Marshal(childReport{secret.Network, l.Addr().String()})
 	if err != nil {
 		return err
