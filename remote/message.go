@@ -20,7 +20,6 @@ const (
 	frameLease                 // items of a Map to run
 	frameCut                   // a lease that is to end
 	frameChildBegun            // such a call has begun
-	frameSlots                 // how many slots the client has, all in all
 
 	// From worker to client.
 	frameDone        // a call has returned, or will not begin
@@ -36,6 +35,9 @@ const (
 	// Both ways.
 	frameFuture       // what became of a future that was sent without an outcome
 	frameFutureCancel // it is to be cancelled
+
+	// From client to worker, too.
+	frameSlots // how many slots the client has, all in all
 )
 
 // Outcomes in frameDone and frameChild.

@@ -38,6 +38,7 @@ var kinds = map[string]struct {
 	"frameDraining":     {frameDraining, "draining"},
 	"frameFuture":       {frameFuture, "future"},
 	"frameFutureCancel": {frameFutureCancel, "cancel future"},
+	"frameSlots":        {frameSlots, "slots"},
 	"sourceData":        {sourceData, "data"},
 	"sourceStored":      {sourceStored, "stored"},
 	"sourceMade":        {sourceMade + 1, "a slice of its parts"},
