@@ -289,6 +289,7 @@ func dieAt(ctx context.Context, m Mine) (int, error) {
 }
 
 // dieOnce kills its process unless the file is there.
+// It gives back the attempt.
 func dieOnce(ctx context.Context, file string) (int, error) {
 	if !exists(file) {
 		if err := appendLine(file, "died"); err != nil {
@@ -296,7 +297,8 @@ func dieOnce(ctx context.Context, file string) (int, error) {
 		}
 		return die(ctx, "kill")
 	}
-	return 1, nil
+	info, _ := executor.TaskFromContext(ctx)
+	return info.Attempt, nil
 }
 
 func ownPID(context.Context, struct{}) (int, error) { return os.Getpid(), nil }

@@ -559,7 +559,11 @@ func (ex *Executor) rerun(w *worker, e *entry, blamed, sole bool, cause error) f
 		}
 	}
 	ex.remove(e)
+	begun := e.begun || !blamed || !sole // or it was too short for the worker to have said so
 	return func() {
+		if !begun {
+			e.call.Begin(w.name)
+		}
 		e.call.Gone()
 		if !e.call.Lost() {
 			e.call.Returned()
