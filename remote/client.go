@@ -53,6 +53,7 @@ type Executor struct {
 	scratch   []byte
 	noWorkers *time.Timer
 	closed    bool
+	busy      int           // goroutines that use workers, or may yet add tasks: Shutdown waits for them
 	emptied   chan struct{} // closed when nothing is at workers; nil if nobody waits
 
 	sent, received, bytesMoved, retried, lost int64
@@ -437,7 +438,9 @@ func (ex *Executor) CallAll(ctx context.Context, function string, arg []byte) (m
 	ex.mu.Lock()
 	workers := append([]*worker(nil), ex.workers...)
 	closed := ex.closed
+	ex.busy++
 	ex.mu.Unlock()
+	defer ex.rest()
 	switch {
 	case closed:
 		return nil, executor.ErrClosed
@@ -465,6 +468,14 @@ func (ex *Executor) CallAll(ctx context.Context, function string, arg []byte) (m
 	}
 	calls.Wait()
 	return all, nil
+}
+
+// rest ends a busy.
+func (ex *Executor) rest() {
+	ex.mu.Lock()
+	ex.busy--
+	ex.mu.Unlock()
+	ex.base.Changed()
 }
 
 // The Executor.
@@ -552,7 +563,7 @@ func (ex *Executor) Shutdown(ctx context.Context) error {
 	idle := func() bool {
 		ex.mu.Lock()
 		defer ex.mu.Unlock()
-		return len(ex.tasks) == 0
+		return len(ex.tasks) == 0 && ex.busy == 0
 	}
 	if ex.base.WaitIdle(ctx, idle) == nil {
 		return ex.Close()

@@ -156,6 +156,7 @@ func (w *worker) Closed(err error) {
 	}
 	w.live.close(err)
 	then := w.ex.lose(w, err)
+	defer w.ex.rest()
 	close(w.lost)
 	w.ex.tell(w.ex.cfg.Observer, false, w, err)
 	for _, f := range then {
@@ -275,6 +276,7 @@ func (w *worker) done(d *dec) error {
 	}
 	if outcome == outcomeNone && !e.gone && w.out != nil {
 		unwanted := e.unwanted
+		ex.busy++ // until after
 		ex.mu.Unlock()
 		e.call.Gone()
 		if unwanted {
@@ -304,6 +306,7 @@ func (w *worker) done(d *dec) error {
 		return nil
 	}
 	ex.remove(e)
+	ex.busy++ // until after: the call may be enqueued again
 	var s *stored
 	if outcome == outcomeStored {
 		s = &stored{id: id, size: size, req: e.req}
@@ -335,9 +338,10 @@ func (w *worker) done(d *dec) error {
 	return nil
 }
 
-// after says that a call has left the schedule.
+// after says that a call has left the schedule, and ends a busy.
 func (w *worker) after() {
 	w.ex.mu.Lock()
+	w.ex.busy--
 	empty := len(w.ex.tasks) == 0
 	w.ex.empty()
 	w.ex.mu.Unlock()

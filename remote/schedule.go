@@ -478,6 +478,7 @@ func (ex *Executor) lose(w *worker, cause error) (then []func()) {
 	ex.mu.Lock()
 	defer ex.mu.Unlock()
 	w.gone = true
+	ex.busy++ // until Closed has seen to what follows
 	ex.workers = slices.DeleteFunc(ex.workers, func(o *worker) bool { return o == w })
 	ex.tellSlots()
 	for _, s := range ex.values {
