@@ -26,6 +26,7 @@ import (
 func TestConformanceListening(t *testing.T) {
 	for _, backend := range []string{"tcp", "tls", "unix"} {
 		t.Run(backend, func(t *testing.T) {
+			sparing(t, backend == "tcp")
 			dsn := listeners(t, backend, 2, 2)
 			executortest.Run(t, func(t *testing.T) executor.Executor {
 				cfg, err := executor.ParseDSN(dsn)

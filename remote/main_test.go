@@ -1,11 +1,8 @@
 package remote_test
 
 import (
-	"fmt"
 	"os"
-	"runtime/pprof"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 
@@ -13,27 +10,20 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	profileWorker()
 	remote.Init()
+	// Workers built with the race detector would sleep for a second before they end.
+	if os.Getenv("GORACE") == "" {
+		if err := os.Setenv("GORACE", "atexit_sleep_ms=0"); err != nil {
+			panic(err)
+		}
+	}
 	if os.Getenv(clientVar) != "" {
 		clientMain()
 	}
 	// Importing ants starts two goroutines, which stay.
 	goleak.VerifyTestMain(m,
 		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).purgeStaleWorkers"),
-		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).ticktock"))
-}
-
-// profileWorker profiles each process for as long as NEARFAR_TEST_PROFILE says, into a
-// file /tmp/worker.PID.prof: a worker has no other way to be profiled.
-func profileWorker() {
-	d, err := time.ParseDuration(os.Getenv("NEARFAR_TEST_PROFILE"))
-	if err != nil || len(os.Args) > 1 {
-		return
-	}
-	f, err := os.Create(fmt.Sprintf("/tmp/worker.%d.prof", os.Getpid()))
-	if err != nil || pprof.StartCPUProfile(f) != nil {
-		return
-	}
-	time.AfterFunc(d, pprof.StopCPUProfile)
+		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).ticktock"),
+		// Some cases use executor.Default(), whose goroutines stay. No other pool is in a client.
+		goleak.IgnoreAnyFunction("github.com/nearfar/nearfar/pool.(*Runner).loop"))
 }
