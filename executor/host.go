@@ -1,6 +1,7 @@
 package executor
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -564,7 +565,7 @@ func (t *Foreign) function() *function                     { return t.peek().fn 
 func (t *Foreign) sources(*more) (Source, []Source, error) { return t.request.Arg, t.request.Refs, nil }
 func (t *Foreign) deliver(_ *more, data []byte, refs []Source) error {
 	t.refs = refs
-	t.cell().Set(raw{data})
+	t.cell().Set(raw{bytes.Clone(data)}) // which is the backend's, and may be a buffer
 	return nil
 }
 func (t *Foreign) forget() { t.request = nil }

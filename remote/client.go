@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nearfar/nearfar/executor"
@@ -39,6 +40,8 @@ type Executor struct {
 
 	closing sync.Once
 	over    chan struct{} // closed when all has ended
+
+	marks atomic.Uint64 // that were sent: see frameMark
 
 	mu        sync.Mutex
 	workers   []*worker
@@ -452,7 +455,10 @@ func (ex *Executor) CallAll(ctx context.Context, function string, arg []byte) (m
 	var calls sync.WaitGroup
 	for _, w := range workers {
 		calls.Go(func() { // ends with the call, or ctx
-			head, data, err := w.wire.Call(ctx, appendString([]byte{callRun}, function), arg)
+			// What was sent before it comes before it, though calls have a connection of their own.
+			mark := ex.marks.Add(1)
+			w.wire.Send(frameMark, binary.AppendUvarint(nil, mark), nil)
+			head, data, err := w.wire.Call(ctx, appendString(binary.AppendUvarint([]byte{callRun}, mark), function), arg)
 			switch {
 			case ctx.Err() != nil && err != nil:
 				err = cell.ContextError(ctx)

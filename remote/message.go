@@ -38,6 +38,7 @@ const (
 
 	// From client to worker, too.
 	frameSlots // how many slots the client has, all in all
+	frameMark  // a number, which a later request waits for
 )
 
 // Outcomes in frameDone and frameChild.
@@ -71,8 +72,9 @@ var errMalformed = errors.New("remote: malformed message")
 // A dec decodes a message. After the first thing that is not there, everything is zero
 // and bad is true.
 type dec struct {
-	b   []byte
-	bad bool
+	b    []byte
+	bad  bool
+	lent bool // b is a buffer that will be used again: what is kept of it is copied
 }
 
 func (d *dec) uint() uint64 {
@@ -115,6 +117,14 @@ func (d *dec) bytes() []byte {
 	v := d.b[:n:n]
 	d.b = d.b[n:]
 	return v
+}
+
+// keep is bytes that may be kept.
+func (d *dec) keep() []byte {
+	if d.lent {
+		return append([]byte{}, d.bytes()...)
+	}
+	return d.bytes()
 }
 
 func (d *dec) string() string { return string(d.bytes()) }
@@ -316,16 +326,16 @@ func (d *dec) source(in inward, depth int) (s executor.Source) {
 	case depth == 0:
 		d.fail()
 	case form == sourceData:
-		s.Data = d.bytes()
+		s.Data = d.keep()
 	case form == sourceStored:
 		s.Stored = in.stored(d)
 	case form == sourceWith:
 		s.Refs = d.sources(in, depth-1)
-		s.Data = d.bytes()
+		s.Data = d.keep()
 	case form == sourceLive:
 		s.Live = in.live(d)
 	case form == sourceFailed, form == sourceCancelled:
-		s.Err, s.Cancelled = d.bytes(), form == sourceCancelled
+		s.Err, s.Cancelled = d.keep(), form == sourceCancelled
 	case form <= sourceMade || form > sourceMade+byte(cell.Concat):
 		d.fail()
 	default:

@@ -179,7 +179,7 @@ func (w *worker) Idle() {
 
 // Frame handles a frame of the worker.
 func (w *worker) Frame(kind byte, payload []byte) error {
-	d := &dec{b: payload}
+	d := &dec{b: payload, lent: true}
 	switch kind {
 	case frameDone:
 		return w.done(d)

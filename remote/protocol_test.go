@@ -39,6 +39,7 @@ var kinds = map[string]struct {
 	"frameFuture":       {frameFuture, "future"},
 	"frameFutureCancel": {frameFutureCancel, "cancel future"},
 	"frameSlots":        {frameSlots, "slots"},
+	"frameMark":         {frameMark, "mark"},
 	"sourceData":        {sourceData, "data"},
 	"sourceStored":      {sourceStored, "stored"},
 	"sourceMade":        {sourceMade + 1, "a slice of its parts"},

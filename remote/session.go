@@ -35,6 +35,8 @@ type session struct {
 	children map[uint64]*executor.Call // calls that tasks here have submitted, without an outcome
 	lastID   uint64                    // of a child
 	over     error                     // why the session is
+	mark     uint64                    // of the last frameMark
+	marked   chan struct{}             // closed at the next one
 	emptied  bool                      // the client knows that the worker drains, and sends no more
 	slots    int                       // the client's, all in all
 }
@@ -71,7 +73,7 @@ type holder struct{ name, network, addr string }
 func newSession(srv *server, w *wire.Session, hello *clientHello) *session {
 	s := &session{
 		srv: srv, wire: w, key: hello.Client, log: srv.log, done: make(chan struct{}), slots: hello.Slots,
-		runs: map[int64]*run{}, values: map[int64]*value{}, children: map[uint64]*executor.Call{},
+		marked: make(chan struct{}), runs: map[int64]*run{}, values: map[int64]*value{}, children: map[uint64]*executor.Call{},
 	}
 	s.live = newLiveTable(w)
 	s.out, s.in = outward{writeRef, s.live.append}, inward{readRef, s.live.read}
@@ -128,6 +130,13 @@ func (s *session) Frame(kind byte, payload []byte) error {
 		for len(d.b) > 0 && !d.bad {
 			delete(s.values, d.int())
 		}
+		s.mu.Unlock()
+	case frameMark:
+		mark := d.uint()
+		s.mu.Lock()
+		s.mark = mark
+		close(s.marked)
+		s.marked = make(chan struct{})
 		s.mu.Unlock()
 	case frameSlots:
 		s.mu.Lock()
@@ -329,6 +338,9 @@ func (s *session) Call(ctx context.Context, head, body []byte) ([]byte, [][]byte
 	case callFrame:
 		return nil, nil, s.Frame(d.byte(), body)
 	case callRun:
+		if err := s.awaitMark(ctx, d.uint()); err != nil {
+			return nil, nil, err
+		}
 		data, err := s.host.CallNow(ctx, d.string(), body)
 		if err != nil {
 			return []byte{1}, [][]byte{executor.PackError(err)}, nil
@@ -336,6 +348,23 @@ func (s *session) Call(ctx context.Context, head, body []byte) ([]byte, [][]byte
 		return []byte{0}, [][]byte{data}, nil
 	}
 	return nil, nil, errMalformed
+}
+
+// awaitMark waits until a frameMark has come, and with it all that was sent before.
+func (s *session) awaitMark(ctx context.Context, mark uint64) error {
+	for {
+		s.mu.Lock()
+		there, marked := s.mark >= mark, s.marked
+		s.mu.Unlock()
+		if there {
+			return nil
+		}
+		select {
+		case <-marked:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // Closed ends what the client has here.
