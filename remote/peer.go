@@ -389,6 +389,9 @@ func (w *worker) begun(id int64) {
 	e := w.out[id]
 	if e != nil {
 		e.begun = true
+		if e.taking { // it was asked back too late: others may be taken
+			e.taking, w.taking = false, false
+		}
 	}
 	w.ex.mu.Unlock()
 	switch {

@@ -119,10 +119,13 @@ func (s *session) Frame(kind byte, payload []byte) error {
 			s.mu.Unlock()
 			switch {
 			case r == nil:
-			case r.lease != nil:
-				r.lease.Withdraw()
-			default:
-				r.hosted.Withdraw()
+			case r.lease != nil && r.lease.Withdraw():
+			case r.hosted != nil && r.hosted.Withdraw():
+			default: // too late, and the client is to know
+				s.mu.Lock()
+				r.told = true
+				s.mu.Unlock()
+				s.wire.Send(frameBegun, binary.AppendVarint(nil, id), nil)
 			}
 		}
 	case frameDrop:

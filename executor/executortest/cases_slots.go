@@ -39,6 +39,11 @@ func requireSlots(t *testing.T, ex executor.Executor) {
 		fs[i] = executor.Submit(t.Context(), ex, occupy, b.post(fmt.Sprint(i)))
 	}
 	b.wait(slots, "start")
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("%+v", ex.Stats())
+		}
+	})
 	eventually(t, "as many run as there are slots", func() bool {
 		s := ex.Stats()
 		return s.Running == int64(slots) && s.Pending == int64(len(fs)-slots)
