@@ -458,11 +458,13 @@ func (s *session) Enqueue(c *executor.Call) {
 	b := binary.AppendUvarint(nil, id)
 	b = appendString(b, r.Function)
 	b = appendRequest(b, r, s.out)
-	sendFrame(s.wire, frameSpawn, b, nil, func(error) {
+	recheck := func(error) {
 		if c.Over() {
 			s.Cancelled(c)
 		}
-	})
+	}
+	sendFrame(s.wire, frameSpawn, b, nil, recheck)
+	recheck(nil) // it may have been cancelled before it had its number
 }
 
 // Cancelled tells the client that it was cancelled.
