@@ -19,8 +19,7 @@ func TestExecutorLeavesACtx(t *testing.T) {
 		"by another ctx": func(l *Local) { Submit(context.Background(), l, sleepDeaf, 0) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			ctx, cancel := context.WithCancel(context.Background())
-			defer cancel()
+			ctx := t.Context()
 			l, err := NewLocal(Config{Threads: 1})
 			require.NoError(t, err)
 			defer l.Close()
@@ -45,8 +44,7 @@ func TestExecutorLeavesACtx(t *testing.T) {
 
 // Only where it takes no goroutine to be told is something left.
 func TestStandardContexts(t *testing.T) {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
+	ctx := t.Context()
 	type key struct{}
 	assert.True(t, standard(ctx))
 	assert.True(t, standard(context.WithValue(ctx, key{}, 1)))
