@@ -139,9 +139,8 @@ func (j *mapJob[A, R]) results(worker string, lo, hi int, data []byte, refs []So
 			copy(j.out[lo:hi], run)
 		}
 	}
-	stop := false
 	for _, f := range failed {
-		stop = j.itemFailed(lo+f.At, f.Err) || stop
+		j.itemFailed(lo+f.At, f.Err)
 	}
 	j.report(nil, lo, hi)
 	if j.base.cfg.Observer != nil {

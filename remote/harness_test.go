@@ -156,18 +156,6 @@ func plainEnv() (env []string) {
 	return env
 }
 
-// workerPID is the process of a worker, by its name.
-func workerPID(t *testing.T, ex executor.Executor, name string) int {
-	t.Helper()
-	for _, w := range ex.Stats().Workers {
-		if w.Name == name {
-			return w.PID
-		}
-	}
-	t.Fatalf("there is no worker %s", name)
-	return 0
-}
-
 // holder is the worker that has the most bytes.
 func holder(t *testing.T, ex executor.Executor) (best executor.WorkerStats) {
 	t.Helper()
