@@ -165,8 +165,9 @@ func TestRunOnAllReachesBusyWorkers(t *testing.T) {
 	ctx := watch(t)
 	ex := open(t, "proc://?workers=3&threads=1")
 	began := tempFile(t, "began")
+	var fs []futures.Waiter
 	for range 6 {
-		executor.Submit(ctx, ex, passGate, Gate{Began: began, Until: began + "-go"})
+		fs = append(fs, executor.Submit(ctx, ex, passGate, Gate{Began: began, Until: began + "-go"}))
 	}
 	eventually(t, "all are busy", func() bool { return lines(began) == 3 })
 	all, err := executor.RunOnAll(ctx, ex, ownPID, struct{}{})
@@ -177,6 +178,9 @@ func TestRunOnAllReachesBusyWorkers(t *testing.T) {
 		assert.Equal(t, w.PID, all[w.Name].Value)
 	}
 	require.NoError(t, os.WriteFile(began+"-go", nil, 0o600))
+	for _, f := range fs { // they write where the test clears up
+		require.NoError(t, f.Wait(ctx))
+	}
 }
 
 // Two clients of one worker have values of the same numbers, and each its own (R5).
