@@ -51,6 +51,7 @@ type outbox struct {
 	full    [][]byte // buffers of blocks, in order; go next
 	buf     []byte   // blocks; the header of the last is not filled in
 	block   int      // where the last block starts
+	last    int      // and in it the last frame, if buf is not empty
 	spare   [][]byte // buffers that were written
 	taken   []byte   // the buffer that is being written, or of which rest is a part
 	queued  int      // bytes in rest, full, buf, and what is being written
@@ -99,6 +100,27 @@ func (o *outbox) send(kind byte, head, body []byte) error {
 	return nil
 }
 
+// extend is send of a payload that may follow that of the last frame, in the same frame, if
+// that is of the same kind and still here.
+func (o *outbox) extend(kind byte, head, body []byte) error {
+	o.mu.Lock()
+	n := len(head) + len(body)
+	if o.closed || len(o.buf) == 0 || o.buf[o.last+4] != kind || len(o.buf)-o.block+n > blockSize ||
+		len(o.buf)-o.last-frameHeader+n > o.limit || o.queued+n > MaxQueued {
+		o.mu.Unlock()
+		return o.send(kind, head, body)
+	}
+	o.buf = append(append(o.buf, head...), body...)
+	binary.LittleEndian.PutUint32(o.buf[o.last:], uint32(len(o.buf)-o.last-frameHeader))
+	o.queued += n
+	wake := o.wakeLocked()
+	o.mu.Unlock()
+	if wake {
+		o.wake <- struct{}{}
+	}
+	return nil
+}
+
 func (o *outbox) appendLocked(kind byte, head, body []byte) {
 	n := frameHeader + len(head) + len(body)
 	before := len(o.buf)
@@ -112,6 +134,7 @@ func (o *outbox) appendLocked(kind byte, head, body []byte) {
 		o.block = before
 		o.buf = append(o.buf, make([]byte, blockHeader)...)
 	}
+	o.last = len(o.buf)
 	o.buf = binary.LittleEndian.AppendUint32(o.buf, uint32(len(head)+len(body)))
 	o.buf = append(o.buf, kind)
 	o.buf = append(o.buf, head...)

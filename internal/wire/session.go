@@ -216,6 +216,19 @@ func (s *Session) Send(kind byte, head, body []byte) {
 	s.send(kind, head, body)
 }
 
+// Extend is Send of a payload that says the same when it follows others of its kind in one frame.
+func (s *Session) Extend(kind byte, head, body []byte) {
+	if kind >= FirstKind {
+		panic(fmt.Sprintf("wire: frames of kind %#x are the package's own", kind))
+	}
+	if s.dead.Load() {
+		return
+	}
+	if err := s.out.extend(kind, head, body); err != nil {
+		s.end(s.gone(err))
+	}
+}
+
 func (s *Session) send(kind byte, head, body []byte) {
 	if s.dead.Load() {
 		return
