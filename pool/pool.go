@@ -117,6 +117,36 @@ func (p *Pool) Push(t Task, prio, fresh int) bool {
 	return true
 }
 
+// PushAll is Push of many, in order, none of them fresh.
+func (p *Pool) PushAll(ts []Task, prio int) bool {
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		return false
+	}
+	var begin []*Runner
+	for len(p.free) > 0 && len(ts) > 0 {
+		r := p.startLocked(p.popFree(), ts[0])
+		r.prio = prio
+		begin = append(begin, r)
+		ts = ts[1:]
+	}
+	if len(ts) > 0 {
+		q := p.queue.of(prio)
+		for _, t := range ts {
+			q.pushBack(t)
+		}
+		if prio != 0 || p.leveled {
+			p.urgentLocked(prio)
+		}
+	}
+	p.mu.Unlock()
+	for _, r := range begin {
+		r.begin()
+	}
+	return true
+}
+
 func (p *Pool) popFree() int {
 	last := len(p.free) - 1
 	id := p.free[last]

@@ -37,6 +37,9 @@ type Runner struct {
 
 	goroutine uint64 // guarded by pool.mu
 
+	// Scratch is memory for whatever runs on the goroutine to use again.
+	Scratch []byte
+
 	// Local is what a span's body wants to keep while r is in it.
 	Local any
 
