@@ -19,6 +19,9 @@ type Base struct {
 
 	recent atomic.Pointer[scope] // the one of the last Submit. One ctx, at most, is kept by it
 	plans  atomic.Pointer[plan]  // the last argument type that was looked at
+	route  atomic.Pointer[route] // of the last plain call
+
+	plainer Plainer // the backend, if plain calls are to take their own way; else nil
 
 	closed atomic.Bool  // refuses new tasks
 	shut   atomic.Bool  // Close has begun: what is held is cancelled
@@ -50,6 +53,9 @@ func NewBase(cfg Config, backend Backend) *Base {
 	b.init(cfg, backend)
 	b.fussy = true // its calls are run by an attempt, which asks for no slot
 	_, b.remote = backend.(Store)
+	if cfg.MaxPending == 0 && cfg.Observer == nil { // which are for calls that have what they need
+		b.plainer, _ = backend.(Plainer)
+	}
 	return b
 }
 

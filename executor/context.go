@@ -2,6 +2,7 @@ package executor
 
 import (
 	"context"
+	"sync/atomic"
 
 	"github.com/nearfar/nearfar/internal/cell"
 )
@@ -53,6 +54,8 @@ type scope struct {
 	ctx  context.Context
 	ex   Executor
 	base *Base
+
+	plain atomic.Pointer[plainCount] // of plain calls, once there are any
 }
 
 func hostOf(s *cell.Scope) *scope { return s.Host().(*scope) }

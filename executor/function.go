@@ -28,6 +28,7 @@ type function struct {
 	invoke func(ctx context.Context, arg []byte) ([]byte, error)
 	host   func() hosted       // makes a task of it that came from elsewhere
 	lease  func() hostedLeaser // makes a lease of its calls
+	plain  func(*PlainHost, []PlainArg) []*HostedPlain
 }
 
 // A funcID tells functions apart: by their code, and by their types too, since the

@@ -60,7 +60,7 @@ func (h *Host) Base() *Base { return &h.base }
 
 // A Hosted is a call that a Host runs.
 type Hosted struct {
-	w hosted
+	w interface{ value() cell.Value }
 	c *cell.Core
 }
 

@@ -52,6 +52,7 @@ func Register[A, R any](fn func(context.Context, A) (R, error), opts ...Option) 
 		t.fn = fn
 		return t
 	}
+	f.plain = makePlain(fn)
 	f.lease = func() hostedLeaser { return &hostedLease[A, R]{fn: fn} }
 	enlist(f)
 	return fn

@@ -23,10 +23,17 @@ func Submit[A, R any](ctx context.Context, ex Executor, fn func(context.Context,
 	if fn == nil {
 		panic("executor: Submit of a nil function")
 	}
+	b := ex.Backend().Base()
+	if len(opts) == 0 && b.plainer != nil {
+		if f := submitPlain(ctx, ex, b, fn, arg); f != nil {
+			return f
+		}
+	}
 	t := &task[A, R]{fn: fn, arg: arg}
-	b := attach(ctx, ex, t.core(), t)
+	c := t.core()
+	c.Owner, c.Scope = t, b.scopeOf(ctx, ex)
 	if len(opts) == 0 && b.plain(reflect.TypeFor[A]()) {
-		b.enqueue(t.core())
+		b.enqueue(c)
 		return &t.Future
 	}
 	return launch(ctx, t, t, "Submit", opts, references(b, &t.arg))

@@ -18,6 +18,7 @@ type State uint32
 //
 //	from                to          by
 //	Pending             Running     Start, once: the slot that runs it
+//	Pending             Finished    FinishPending, after the value was written
 //	Pending             claimed     Claim: a promise about to be kept, Fail, Cancel
 //	Running             Pending     Again: another attempt
 //	Running             Finished    Finish, after the value was written
@@ -186,6 +187,13 @@ func (c *Core) Claim() bool {
 // caller goes on with Fire.
 func (c *Core) Finish() (won, fire bool) {
 	old, won := c.move(Running, Finished, 0)
+	return won, won && old&hooked != 0
+}
+
+// FinishPending is Finish of a core that was never started, for the only one who may
+// write its value.
+func (c *Core) FinishPending() (won, fire bool) {
+	old, won := c.move(Pending, Finished, 0)
 	return won, won && old&hooked != 0
 }
 

@@ -110,6 +110,9 @@ func (s *Scope) InitTask(ctx context.Context, host Host, c *Core) {
 	}
 }
 
+// Endless reports whether the ctx cannot end.
+func (s *Scope) Endless() bool { return s.never }
+
 // Context is the ctx.
 func (s *Scope) Context() context.Context { return s.ctx }
 

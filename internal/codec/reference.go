@@ -55,6 +55,15 @@ func opaque(t reflect.Type) bool {
 	return true
 }
 
+// Fixed reports whether all values of the type have encodings of one length, and hold no
+// pointers, and how long those are.
+func (t *Type) Fixed() (n int, ok bool) {
+	if t.raw == nil || !t.raw.exact || t.raw.room != roomBare {
+		return 0, false
+	}
+	return 1 + t.raw.least, true
+}
+
 // HasReferences reports whether values of the type can contain references: in
 // exported fields, behind pointers, in slices, arrays and values of maps. What
 // stays behind by its cbor:"-" does not count.
