@@ -60,6 +60,13 @@ type Executor struct {
 	emptied   chan struct{} // closed when nothing is at workers; nil if nobody waits
 
 	sent, received, bytesMoved, retried, lost int64
+
+	// Of plain calls: see lane.go.
+	plain   atomic.Int64 // that are not over, and not promoted
+	full    bool         // no worker has room
+	dead    int          // cancelled while they waited, since bury
+	one     plainRun     // to be sent at once
+	indexed []*worker    // by worker.index
 }
 
 // newExecutor makes one without workers.
@@ -70,7 +77,7 @@ func newExecutor(cfg executor.Config) (*Executor, error) {
 	}
 	ex := &Executor{
 		cfg: cfg, key: rand.Text(), token: token, log: cfg.Logger, functions: executor.Registered(),
-		over: make(chan struct{}), met: map[string]bool{}, tasks: map[int64]*entry{}, values: map[int64]*stored{}, ahead: 1,
+		over: make(chan struct{}), met: map[string]bool{}, tasks: map[int64]*entry{}, values: map[int64]*stored{}, ahead: 1, indexed: []*worker{nil},
 	}
 	ex.ctx, ex.cancel = context.WithCancelCause(context.Background())
 	ex.base = executor.NewBase(cfg, ex)
@@ -141,11 +148,17 @@ func (ex *Executor) submit(e *entry, front bool) {
 // Cancelled tells the worker, if the call was sent to one.
 func (ex *Executor) Cancelled(c *executor.Call) {
 	e, _ := c.Tag().(*entry)
+	ex.mu.Lock()
+	if e == nil && c.IsPlain() {
+		if e, _ = c.Tag().(*entry); e == nil {
+			e = ex.plainCancelled(c)
+		}
+	}
 	if e == nil || e.call != c {
+		ex.mu.Unlock()
 		return
 	}
 	back := false
-	ex.mu.Lock()
 	switch {
 	case e.gone:
 	case e.w == nil:
@@ -156,12 +169,12 @@ func (ex *Executor) Cancelled(c *executor.Call) {
 		}
 	default:
 		w := e.w
-		w.wire.Send(frameCancel, binary.AppendVarint(nil, e.id), appendBytes(nil, executor.PackError(cancelCause(c))))
+		w.wire.Send(frameCancel, appendCall(nil, e), appendBytes(nil, executor.PackError(cancelCause(c))))
 		if e.req.Kill > 0 && e.kill == nil {
 			e.kill = time.AfterFunc(e.req.Kill, func() { w.kill(e) })
 		}
 	}
-	empty := len(ex.tasks) == 0
+	empty := ex.nothing()
 	ex.empty()
 	ex.mu.Unlock()
 	if back {
@@ -188,7 +201,7 @@ func (ex *Executor) Withdraw(c *executor.Call) {
 	queued := e.w == nil
 	if !queued && !e.begun {
 		e.unwanted = true
-		e.w.wire.Send(frameTake, binary.AppendVarint(nil, e.id), nil)
+		e.w.wire.Send(frameTake, appendCall(nil, e), nil)
 	}
 	ex.mu.Unlock()
 	if queued {
@@ -228,11 +241,14 @@ func (ex *Executor) Release(*executor.Call) {}
 // Position is how many calls are queued before c, or -1.
 func (ex *Executor) Position(c *executor.Call) int {
 	e, _ := c.Tag().(*entry)
-	if e == nil {
+	if e == nil && !c.IsPlain() {
 		return -1
 	}
 	ex.mu.Lock()
 	defer ex.mu.Unlock()
+	if e == nil {
+		return ex.plainPosition(c)
+	}
 	if n := ex.queue.position(e); n >= 0 {
 		return n
 	}
@@ -569,7 +585,7 @@ func (ex *Executor) Shutdown(ctx context.Context) error {
 	idle := func() bool {
 		ex.mu.Lock()
 		defer ex.mu.Unlock()
-		return len(ex.tasks) == 0 && ex.busy == 0
+		return ex.nothing() && ex.busy == 0
 	}
 	if ex.base.WaitIdle(ctx, idle) == nil {
 		return ex.Close()
@@ -603,6 +619,8 @@ func (ex *Executor) stop() (left *int) {
 		}
 		var calls []*executor.Call
 		var lots []*executor.Lot
+		ex.plainCalls(func(c *executor.Call) { calls = append(calls, c) })
+		ex.dropRuns()
 		for _, e := range ex.tasks {
 			if e.lot != nil {
 				lots = append(lots, e.lot.items)
@@ -637,7 +655,7 @@ func (ex *Executor) stop() (left *int) {
 func (ex *Executor) finish() (left int) {
 	ex.mu.Lock()
 	emptied := make(chan struct{})
-	if ex.emptied = emptied; len(ex.tasks) == 0 {
+	if ex.emptied = emptied; ex.nothing() {
 		close(emptied)
 		ex.emptied = nil
 	}
@@ -650,7 +668,7 @@ func (ex *Executor) finish() (left int) {
 	grace.Stop()
 	ex.cancel(executor.ErrClosed)
 	ex.mu.Lock()
-	left = len(ex.tasks)
+	left = len(ex.tasks) + int(ex.plain.Load())
 	workers := append([]*worker(nil), ex.workers...)
 	ex.mu.Unlock()
 	var closing sync.WaitGroup
@@ -671,9 +689,12 @@ func (ex *Executor) finish() (left int) {
 	return left
 }
 
+// nothing reports whether no call waits or is at a worker. mu is held.
+func (ex *Executor) nothing() bool { return len(ex.tasks) == 0 && ex.plain.Load() == 0 }
+
 // empty says that nothing is left, if so. mu is held.
 func (ex *Executor) empty() {
-	if len(ex.tasks) == 0 && ex.emptied != nil {
+	if ex.nothing() && ex.emptied != nil {
 		close(ex.emptied)
 		ex.emptied = nil
 	}

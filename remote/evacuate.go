@@ -12,10 +12,11 @@ import (
 func (ex *Executor) evacuate(w *worker) {
 	ex.mu.Lock()
 	w.draining = true
+	ex.promoteAll(w)
 	var ids []byte
-	for id, e := range w.out {
+	for _, e := range w.out {
 		if !e.begun {
-			ids = binary.AppendVarint(ids, id)
+			ids = appendCall(ids, e)
 		}
 	}
 	var values []*stored

@@ -149,7 +149,7 @@ func (ex *Executor) drained(l *lot) bool {
 func (ex *Executor) finishLot(l *lot) {
 	l.items.Drained()
 	ex.mu.Lock()
-	empty := len(ex.tasks) == 0
+	empty := ex.nothing()
 	ex.empty()
 	ex.mu.Unlock()
 	if empty {

@@ -39,6 +39,10 @@ const (
 	// From client to worker, too.
 	frameSlots // how many slots the client has, all in all
 	frameMark  // a number, which a later request waits for
+
+	// Of plain calls: see lane.go.
+	frameCalls  // from client to worker: calls of one function
+	frameValues // from worker to client: what became of some
 )
 
 // Outcomes in frameDone and frameChild.
@@ -109,7 +113,11 @@ func (d *dec) byte() byte {
 
 // bytes is not a copy.
 func (d *dec) bytes() []byte {
-	n := d.uint()
+	return d.next(d.uint())
+}
+
+// next is the next n bytes, and not a copy.
+func (d *dec) next(n uint64) []byte {
 	if n > uint64(len(d.b)) {
 		d.fail()
 		return nil

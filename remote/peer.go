@@ -39,6 +39,16 @@ type worker struct {
 	storedBytes int64
 	finished    int64
 	kids        map[uint64]*executor.Foreign // calls of its tasks
+
+	// Of plain calls: see lane.go.
+	index        int32             // in ex.indexed
+	numbers      map[string]uint64 // of functions. It never changes
+	lastFunction string            // that was looked up in it, and its number
+	lastNumber   uint64
+	places       []place
+	vacant       []uint32
+	plain        int       // of places, that are taken and were not promoted
+	arrived      []arrival // the reading goroutine's
 }
 
 // connect makes a session with a worker.
@@ -76,6 +86,7 @@ func (ex *Executor) connect(ctx context.Context, network, addr string, p *child.
 		ex: ex, name: reply.Name, network: network, addr: addr, pid: reply.PID, threads: max(1, reply.Threads), functions: reply.Functions,
 		process: p, wire: session, lost: make(chan struct{}), out: map[int64]*entry{}, kids: map[uint64]*executor.Foreign{},
 	}
+	w.numbers = numbersOf(w.functions, ex.functions)
 	w.live = newLiveTable(session)
 	w.refs, w.in = outward{ex.appendStored, w.live.append}, inward{func(d *dec) any { return ex.valueOf(d.int()) }, w.live.read}
 	w.live.base, w.live.out, w.live.in = func() *executor.Base { return ex.base }, outward{ex.lockedStored, w.live.append}, w.in
@@ -89,6 +100,9 @@ func (ex *Executor) connect(ctx context.Context, network, addr string, p *child.
 		return nil, executor.ErrClosed
 	}
 	ex.workers = append(ex.workers, w)
+	w.index = int32(len(ex.indexed))
+	ex.indexed = append(ex.indexed, w)
+	ex.full = false
 	ex.met[w.name] = true
 	ex.tellSlots()
 	if ex.noWorkers != nil {
@@ -185,8 +199,10 @@ func (w *worker) Frame(kind byte, payload []byte) error {
 		return w.done(d)
 	case frameBegun:
 		for len(d.b) > 0 && !d.bad {
-			w.begun(d.int())
+			w.begun(d.int(), uint32(d.uint()))
 		}
+	case frameValues:
+		return w.values(d)
 	case frameLate:
 		id := d.int()
 		w.late(id, executor.UnpackError(d.b, w.name))
@@ -235,21 +251,45 @@ func (w *worker) done(d *dec) error {
 	if outcome == outcomeLease {
 		return w.leaseDone(id, d)
 	}
-	took := time.Duration(d.int())
-	var refs []executor.Source
-	var size int64
-	var last byte
+	r := ret{outcome: outcome, took: time.Duration(d.int())}
 	switch outcome {
 	case outcomeValue:
-		refs = d.sources(w.in, maxSourceDepth)
+		r.refs = d.sources(w.in, maxSourceDepth)
 	case outcomeStored:
-		size = d.int()
+		r.size = d.int()
 	case outcomeError:
-		last = d.byte()
+		r.last = d.byte() != 0
 	}
-	if d.bad || outcome > outcomeNone {
+	if r.data = d.b; d.bad || outcome > outcomeNone {
 		return errMalformed
 	}
+	return w.ended(id, r)
+}
+
+// A ret is how a call has ended at its worker.
+type ret struct {
+	outcome byte
+	took    time.Duration
+	data    []byte // the value, or the error
+	refs    []executor.Source
+	size    int64 // of a value that stays there
+	last    bool  // another attempt is of no use
+}
+
+// note takes note of what a call took. mu is held.
+func (ex *Executor) note(took time.Duration) {
+	if ex.took == 0 {
+		ex.took = float64(took)
+	}
+	ex.took += (float64(took) - ex.took) / 16
+	if ahead := aheadFor(ex.took); ahead != ex.ahead {
+		ex.ahead, ex.full = ahead, false
+	}
+}
+
+// ended ends a call.
+func (w *worker) ended(id int64, r ret) error {
+	outcome := r.outcome
 	ex := w.ex
 	ex.mu.Lock()
 	e := w.out[id]
@@ -259,18 +299,14 @@ func (w *worker) done(d *dec) error {
 	}
 	ex.leave(w, e)
 	w.finished++
-	if took > 0 {
-		if ex.took == 0 {
-			ex.took = float64(took)
-		}
-		ex.took += (float64(took) - ex.took) / 16
-		ex.ahead = aheadFor(ex.took)
+	if r.took > 0 {
+		ex.note(r.took)
 	}
 	if outcome == outcomeValue {
-		ex.received += int64(len(d.b))
+		ex.received += int64(len(r.data))
 	}
 	if e.call == nil {
-		w.remade(e, outcome, size, d.b)
+		w.remade(e, outcome, r.size, r.data)
 		ex.mu.Unlock()
 		return nil
 	}
@@ -309,18 +345,18 @@ func (w *worker) done(d *dec) error {
 	ex.busy++ // until after: the call may be enqueued again
 	var s *stored
 	if outcome == outcomeStored {
-		s = &stored{id: id, size: size, req: e.req}
+		s = &stored{id: id, size: r.size, req: e.req}
 		ex.keep(s, w)
 		ex.remember(s)
 	}
 	ex.mu.Unlock()
 	switch outcome {
 	case outcomeValue:
-		data := d.b
+		data := r.data
 		if len(data) > 16<<10 { // decoding may keep it
 			data = append([]byte(nil), data...)
 		}
-		e.call.Deliver(w.name, data, refs)
+		e.call.Deliver(w.name, data, r.refs)
 		e.call.Gone()
 	case outcomeStored:
 		if e.req.Home {
@@ -332,7 +368,7 @@ func (w *worker) done(d *dec) error {
 		w.handOver(s)
 	case outcomeError:
 		e.call.Gone() // before the next attempt is sent
-		e.call.DeliverError(w.name, executor.UnpackError(d.b, w.name), last != 0)
+		e.call.DeliverError(w.name, executor.UnpackError(r.data, w.name), r.last)
 	}
 	w.after()
 	return nil
@@ -342,7 +378,7 @@ func (w *worker) done(d *dec) error {
 func (w *worker) after() {
 	w.ex.mu.Lock()
 	w.ex.busy--
-	empty := len(w.ex.tasks) == 0
+	empty := w.ex.nothing()
 	w.ex.empty()
 	w.ex.mu.Unlock()
 	if empty {
@@ -384,9 +420,15 @@ func (w *worker) remade(e *entry, outcome byte, size int64, data []byte) {
 	}
 }
 
-func (w *worker) begun(id int64) {
+// begun is told that a call has begun: one that was sent as a plain one by its place.
+func (w *worker) begun(id int64, at uint32) {
 	w.ex.mu.Lock()
 	e := w.out[id]
+	if e == nil && int(at) < len(w.places) {
+		if p := &w.places[at]; p.call != nil && p.e == nil && p.call.Seat().ID == id {
+			e = w.ex.promote(w, at)
+		}
+	}
 	if e != nil {
 		e.begun = true
 		if e.taking { // it was asked back too late: others may be taken
@@ -415,7 +457,7 @@ func (w *worker) late(id int64, err error) {
 // lent gives the slot of a call that waits to others, what it waits for first.
 func (w *worker) lent(id int64, child uint64) {
 	ex := w.ex
-	w.begun(id)
+	w.begun(id, w.placeOf(id))
 	ex.mu.Lock()
 	defer ex.mu.Unlock()
 	e := w.out[id]
@@ -424,6 +466,7 @@ func (w *worker) lent(id int64, child uint64) {
 	}
 	e.begun, e.waiting = true, true
 	w.waiting++
+	ex.full = false
 	if w.alone == e {
 		w.alone = nil // what it waits for may have to run here
 	}
@@ -434,6 +477,21 @@ func (w *worker) lent(id int64, child uint64) {
 			ex.queue.push(a, true)
 		}
 	}
+}
+
+// placeOf is the place of a plain call, or 0.
+func (w *worker) placeOf(id int64) uint32 {
+	w.ex.mu.Lock()
+	defer w.ex.mu.Unlock()
+	if w.out[id] != nil {
+		return 0
+	}
+	for at, p := range w.places {
+		if p.call != nil && p.call.Seat().ID == id {
+			return uint32(at)
+		}
+	}
+	return 0
 }
 
 func (w *worker) resumed(id int64) {

@@ -40,6 +40,8 @@ var kinds = map[string]struct {
 	"frameFutureCancel": {frameFutureCancel, "cancel future"},
 	"frameSlots":        {frameSlots, "slots"},
 	"frameMark":         {frameMark, "mark"},
+	"frameCalls":        {frameCalls, "calls"},
+	"frameValues":       {frameValues, "values"},
 	"sourceData":        {sourceData, "data"},
 	"sourceStored":      {sourceStored, "stored"},
 	"sourceMade":        {sourceMade + 1, "a slice of its parts"},

@@ -24,8 +24,10 @@ type entry struct {
 	value  *stored   // to make again
 	inputs []*stored // what its sources refer to
 	kill   *time.Timer
-	lot    *lot // of the Map that it stands for in the queue, or is a lease of
-	lo, hi int  // the lease's items
+	lot    *lot      // of the Map that it stands for in the queue, or is a lease of
+	lo, hi int       // the lease's items
+	run    *plainRun // that it stands for in the queue
+	place  uint32    // of the call at its worker, if it was sent as a plain one
 	sentAt time.Time
 
 	// Guarded by mu.
@@ -109,19 +111,22 @@ func (q *queue) remove(e *entry) {
 func (q *queue) position(e *entry) int {
 	n := 0
 	for _, l := range q.levels {
-		if l.prio == e.req.Priority {
-			if at := slices.Index(l.list, e); at >= 0 {
-				return n + at
+		for _, o := range l.list {
+			switch {
+			case o == e:
+				return n
+			case o.run != nil:
+				n += o.run.left()
+			default:
+				n++
 			}
-			return -1
 		}
-		n += len(l.list)
 	}
 	return -1
 }
 
 // load is how many calls a worker has that need a slot.
-func (w *worker) load() int { return len(w.out) - w.waiting }
+func (w *worker) load() int { return len(w.out) - w.waiting + w.plain }
 
 // room is how many more calls a worker is to have. Each slot has one that waits, so that
 // it never waits for a round trip, and more when they are short.
@@ -176,6 +181,15 @@ func (ex *Executor) pumpOnce() {
 		i := 0
 		for ; i < len(l.list); i++ {
 			e := l.list[i]
+			if e.run != nil {
+				if ex.runOut(e.run); e.run.left() == 0 {
+					ex.queue.n--
+				} else {
+					l.list[kept] = e
+					kept++
+				}
+				continue
+			}
 			if e.lot != nil {
 				if ex.leaseOut(e.lot); e.lot.left() == 0 {
 					e.lot.queued = false
@@ -211,9 +225,11 @@ func (ex *Executor) pumpOnce() {
 			li--
 		}
 		if skipped >= maxSkipped || ex.roomLeft() == 0 {
+			ex.full = skipped < maxSkipped
 			return
 		}
 	}
+	ex.full = ex.roomLeft() == 0
 	ex.balance()
 }
 
@@ -376,6 +392,7 @@ func (ex *Executor) balance() {
 // take asks a worker for n calls back that another is to have. mu is held.
 func (ex *Executor) take(from, idle *worker, n int) {
 	var ids []byte
+	ex.promoteLast(from, n)
 	list := slices.SortedFunc(maps.Values(from.out), func(a, b *entry) int { return int(b.id - a.id) })
 	for _, e := range list { // the last that were sent, first
 		if n == 0 {
@@ -385,7 +402,7 @@ func (ex *Executor) take(from, idle *worker, n int) {
 			continue
 		}
 		e.taking = true
-		ids = binary.AppendVarint(ids, e.id)
+		ids = appendCall(ids, e)
 		n--
 	}
 	if ids != nil {
@@ -413,7 +430,12 @@ func (ex *Executor) leave(w *worker, e *entry) {
 	if e.kill != nil {
 		e.kill.Stop()
 	}
+	if e.place != 0 {
+		w.vacate(e.place)
+		e.place = 0
+	}
 	e.w = nil
+	ex.full = false
 }
 
 // add puts an entry into the schedule. mu is held.
@@ -477,6 +499,8 @@ func (ex *Executor) restore(s *stored) bool {
 func (ex *Executor) lose(w *worker, cause error) (then []func()) {
 	ex.mu.Lock()
 	defer ex.mu.Unlock()
+	ex.promoteAll(w)
+	ex.indexed[w.index] = nil
 	w.gone = true
 	ex.busy++ // until Closed has seen to what follows
 	ex.workers = slices.DeleteFunc(ex.workers, func(o *worker) bool { return o == w })
@@ -516,8 +540,12 @@ func (ex *Executor) lose(w *worker, cause error) (then []func()) {
 		}
 	}
 	w.kids = nil
-	if len(ex.workers) == 0 && ex.queue.n > 0 {
-		ex.startNoWorkers()
+	ex.full = false
+	if len(ex.workers) == 0 {
+		ex.promoteQueued()
+		if ex.queue.n > 0 {
+			ex.startNoWorkers()
+		}
 	}
 	return then
 }
@@ -578,6 +606,12 @@ func (ex *Executor) rerun(w *worker, e *entry, blamed, sole bool, cause error) f
 		next.suspect, next.lost = e.suspect, e.lost
 		ex.submit(next, true)
 	}
+}
+
+// appendCall appends the number of a call that a worker has, and its place, by which it finds a
+// plain one.
+func appendCall(b []byte, e *entry) []byte {
+	return binary.AppendUvarint(binary.AppendVarint(b, e.id), uint64(e.place))
 }
 
 // misfit says why no worker can run e, or nil. mu is held.

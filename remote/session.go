@@ -39,6 +39,8 @@ type session struct {
 	marked   chan struct{}             // closed at the next one
 	emptied  bool                      // the client knows that the worker drains, and sends no more
 	slots    int                       // the client's, all in all
+
+	calls plainCalls
 }
 
 // A run is a call that the client sent.
@@ -79,6 +81,7 @@ func newSession(srv *server, w *wire.Session, hello *clientHello) *session {
 	s.out, s.in = outward{writeRef, s.live.append}, inward{readRef, s.live.read}
 	s.live.base, s.live.out, s.live.in = func() *executor.Base { return s.host.Base() }, s.out, s.in
 	s.host = executor.NewHost(executor.Config{MaxValueBytes: hello.MaxValue}, srv.name, srv.pool, s)
+	s.calls.init(s)
 	return s
 }
 
@@ -89,9 +92,13 @@ func (s *session) Frame(kind byte, payload []byte) error {
 	case frameTask:
 		return s.task(append([]byte(nil), payload...))
 	case frameCancel:
-		id, cause := d.int(), d.bytes()
+		id, at, cause := d.int(), uint32(d.uint()), d.bytes()
 		if d.bad {
 			return errMalformed
+		}
+		if at != 0 {
+			s.calls.cancel(id, at, cause)
+			return nil
 		}
 		s.mu.Lock()
 		r := s.runs[id]
@@ -102,7 +109,7 @@ func (s *session) Frame(kind byte, payload []byte) error {
 		s.mu.Unlock()
 		if r != nil && r.hosted != nil {
 			if !told && r.hosted.Running() {
-				s.wire.Send(frameBegun, binary.AppendVarint(nil, id), nil)
+				s.wire.Send(frameBegun, appendBegun(nil, id, 0), nil)
 			}
 			r.hosted.Cancel(executor.UnpackError(cause, "the client"))
 		}
@@ -113,7 +120,11 @@ func (s *session) Frame(kind byte, payload []byte) error {
 			s.mu.Unlock()
 		}
 		for len(d.b) > 0 && !d.bad {
-			id := d.int()
+			id, at := d.int(), uint32(d.uint())
+			if at != 0 {
+				s.calls.withdraw(id, at)
+				continue
+			}
 			s.mu.Lock()
 			r := s.runs[id]
 			s.mu.Unlock()
@@ -125,7 +136,7 @@ func (s *session) Frame(kind byte, payload []byte) error {
 				s.mu.Lock()
 				r.told = true
 				s.mu.Unlock()
-				s.wire.Send(frameBegun, binary.AppendVarint(nil, id), nil)
+				s.wire.Send(frameBegun, appendBegun(nil, id, 0), nil)
 			}
 		}
 	case frameDrop:
@@ -145,6 +156,8 @@ func (s *session) Frame(kind byte, payload []byte) error {
 		s.mu.Lock()
 		s.slots = int(d.uint())
 		s.mu.Unlock()
+	case frameCalls:
+		return s.calls.arrive(d)
 	case frameLease:
 		return s.lease(append([]byte(nil), payload...))
 	case frameCut:
@@ -394,6 +407,7 @@ func (s *session) Closed(err error) {
 	s.values = map[int64]*value{}
 	s.mu.Unlock()
 	s.live.close(err)
+	s.calls.close(err)
 	s.host.Close(err, list)
 	for _, l := range leases {
 		l.Cancel(err)
@@ -407,12 +421,12 @@ func (s *session) Closed(err error) {
 
 // tick tells the client which calls have begun.
 func (s *session) tick(now time.Time) {
-	var ids []byte
+	ids := s.calls.begun(nil)
 	s.mu.Lock()
 	for id, r := range s.runs {
 		if !r.told && now.Sub(r.arrived) > tellAfter && (r.hosted != nil && r.hosted.Running() || r.lease != nil && r.lease.Running()) {
 			r.told = true
-			ids = binary.AppendVarint(ids, id)
+			ids = appendBegun(ids, id, 0)
 		}
 	}
 	s.mu.Unlock()

@@ -81,6 +81,9 @@ type server struct {
 	peers   *peers
 	wire    wire.Config
 
+	functions map[string]string         // fingerprints of what is registered here
+	numbered  []*executor.PlainFunction // those, by their names: see frameCalls
+
 	mu       sync.Mutex
 	sessions map[string]*session // by the client's key
 	draining bool
@@ -125,7 +128,7 @@ func newServer(cfg WorkerConfig) (*server, net.Listener, error) {
 		return nil, nil, fmt.Errorf("remote: %w", err)
 	}
 	srv := &server{
-		name: cfg.Name, threads: cfg.Threads, log: cfg.Logger, sessions: map[string]*session{},
+		name: cfg.Name, threads: cfg.Threads, log: cfg.Logger, sessions: map[string]*session{}, functions: executor.Registered(),
 		wire: wire.Config{Token: token, TLS: tlsConfig, HandshakeTimeout: cfg.HandshakeTimeout, MaxBody: cfg.MaxValueBytes, Logger: cfg.Logger},
 	}
 	if srv.name == "" {
@@ -137,6 +140,13 @@ func newServer(cfg WorkerConfig) (*server, net.Listener, error) {
 	}
 	if srv.log == nil {
 		srv.log = slog.Default()
+	}
+	for _, name := range sortedNames(srv.functions) {
+		f, err := executor.PlainFunctionOf(name)
+		if err != nil {
+			return nil, nil, err
+		}
+		srv.numbered = append(srv.numbered, f)
 	}
 	srv.pool = pool.New(pool.Config{Slots: srv.threads})
 	peerWire := srv.wire
@@ -200,7 +210,7 @@ func (srv *server) drain(limit time.Duration) {
 		srv.mu.Lock()
 		for _, s := range srv.sessions {
 			s.mu.Lock()
-			busy = busy || len(s.runs) > 0 || len(s.values) > 0 || !s.emptied
+			busy = busy || len(s.runs) > 0 || s.calls.n.Load() > 0 || len(s.values) > 0 || !s.emptied
 			s.mu.Unlock()
 		}
 		srv.mu.Unlock()
@@ -217,7 +227,7 @@ func (srv *server) hello(data []byte) ([]byte, error) {
 	if err := json.Unmarshal(data, &h); err != nil {
 		return nil, fmt.Errorf("a hello that cannot be read: %w", err)
 	}
-	reply := workerHello{Name: srv.name, PID: os.Getpid(), Threads: srv.threads, Build: build(), Functions: executor.Registered()}
+	reply := workerHello{Name: srv.name, PID: os.Getpid(), Threads: srv.threads, Build: build(), Functions: srv.functions}
 	switch h.Role {
 	case "peer":
 		srv.mu.Lock()
