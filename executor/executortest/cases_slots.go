@@ -39,11 +39,11 @@ func requireSlots(t *testing.T, ex executor.Executor) {
 		fs[i] = executor.Submit(t.Context(), ex, occupy, b.post(fmt.Sprint(i)))
 	}
 	b.wait(slots, "start")
-	t.Cleanup(func() {
+	defer func() { // not a Cleanup: by then, t's ctx has ended, and what is wrong may be gone
 		if t.Failed() {
 			t.Logf("%+v", ex.Stats())
 		}
-	})
+	}()
 	eventually(t, "as many run as there are slots", func() bool {
 		s := ex.Stats()
 		return s.Running == int64(slots) && s.Pending == int64(len(fs)-slots)
@@ -197,6 +197,8 @@ func strayWaiters(t *testing.T, ex executor.Executor) {
 			require.Equal(t, i%4, result(t, f))
 		}
 		b.wait(n, "waited")
+		// Those children that outlive their tasks may be queued behind what comes now, in another place.
+		eventually(t, "all have returned", func() bool { s := ex.Stats(); return s.Abandoned+s.Running+s.Waiting+s.Pending == 0 })
 		requireSlots(t, ex)
 	}
 }
