@@ -43,21 +43,24 @@ type Executor struct {
 
 	marks atomic.Uint64 // that were sent: see frameMark
 
-	mu        sync.Mutex
-	workers   []*worker
-	met       map[string]bool // names of workers there ever were
-	queue     queue
-	restoring []*entry // that are to be queued
-	lineage   lineage
-	tasks     map[int64]*entry // that wait, or are at a worker
-	values    map[int64]*stored
-	ahead     int     // calls that wait at a slot
-	took      float64 // by a call, in ns: a moving average
-	scratch   []byte
-	noWorkers *time.Timer
-	closed    bool
-	busy      int           // goroutines that use workers, or may yet add tasks: Shutdown waits for them
-	emptied   chan struct{} // closed when nothing is at workers; nil if nobody waits
+	mu         sync.Mutex
+	workers    []*worker
+	met        map[string]bool // names of workers there ever were
+	queue      queue
+	restoring  []*entry // that are to be queued
+	lineage    lineage
+	tasks      map[int64]*entry // that wait, or are at a worker
+	values     map[int64]*stored
+	ahead      int     // calls that wait at a slot
+	took       float64 // by a call, in ns: a moving average
+	scratch    []byte
+	noWorkers  *time.Timer
+	closed     bool
+	secluded   int     // workers that run a suspect alone
+	clearing   *worker // gets no more calls, so that a suspect can run there
+	clearedFor *entry
+	busy       int           // goroutines that use workers, or may yet add tasks: Shutdown waits for them
+	emptied    chan struct{} // closed when nothing is at workers; nil if nobody waits
 
 	sent, received, bytesMoved, retried, lost int64
 
@@ -165,6 +168,9 @@ func (ex *Executor) Cancelled(c *executor.Call) {
 		if ex.tasks[e.id] == e {
 			ex.queue.remove(e)
 			ex.remove(e)
+			if ex.clearedFor == e {
+				ex.pump()
+			}
 			back = true // it may have been at a worker before
 		}
 	default:
@@ -454,10 +460,20 @@ func (ex *Executor) keep(s *stored, w *worker) {
 
 // CallAll calls a function in each worker process at once.
 func (ex *Executor) CallAll(ctx context.Context, function string, arg []byte) (map[string]executor.Called, error) {
+	return ex.callAll(ctx, function, arg, nil)
+}
+
+// callAll is CallAll, by a task of a worker if that is not nil.
+func (ex *Executor) callAll(ctx context.Context, function string, arg []byte, by *worker) (map[string]executor.Called, error) {
 	ex.mu.Lock()
 	workers := append([]*worker(nil), ex.workers...)
 	closed := ex.closed
 	ex.busy++
+	for _, w := range workers {
+		if w != by { // else it is what that task does
+			w.calls++
+		}
+	}
 	ex.mu.Unlock()
 	defer ex.rest()
 	switch {
@@ -475,6 +491,15 @@ func (ex *Executor) CallAll(ctx context.Context, function string, arg []byte) (m
 			mark := ex.marks.Add(1)
 			w.wire.Send(frameMark, binary.AppendUvarint(nil, mark), nil)
 			head, data, err := w.wire.Call(ctx, appendString(binary.AppendUvarint([]byte{callRun}, mark), function), arg)
+			var theirs *wire.CallError
+			if err != nil && ctx.Err() == nil && !errors.As(err, &theirs) {
+				_ = w.settle(ctx, err) // that it was under way counts when the worker is lost
+			}
+			if w != by {
+				ex.mu.Lock()
+				w.calls--
+				ex.mu.Unlock()
+			}
 			switch {
 			case ctx.Err() != nil && err != nil:
 				err = cell.ContextError(ctx)

@@ -21,7 +21,7 @@ type lot struct {
 
 	next      int        // the first item that was never leased
 	returned  []leaseRun // leased, and handed back
-	suspects  []leaseRun // had by a worker that was lost: leased one by one
+	suspects  []leaseRun // had by a worker that was lost: see suspect.go
 	losses    map[int][]string
 	active    int // leases at workers
 	queued    bool
@@ -42,7 +42,8 @@ const (
 	maxLeaseBytes = 1 << 20
 	minSlice      = 5 * time.Millisecond
 	maxSlice      = 500 * time.Millisecond
-	leasesASlot   = 2 // one runs, and one waits
+	leasesASlot   = 2    // one runs, and one waits
+	maxSuspects   = 1024 // of a run of items, each in a lease: of more, leases have several
 )
 
 // left is how many items are to be leased.
@@ -116,6 +117,9 @@ func (ex *Executor) Stop(items *executor.Lot, cause error) {
 		}
 	}
 	drained := ex.drained(l)
+	if ex.clearedFor == l.entry {
+		ex.pump()
+	}
 	ex.mu.Unlock()
 	if drained {
 		ex.finishLot(l)
@@ -157,14 +161,14 @@ func (ex *Executor) finishLot(l *lot) {
 	}
 }
 
-// carve cuts a lease off a lot. mu is held.
-func (ex *Executor) carve(l *lot) (r leaseRun) {
+// carve cuts a lease off a lot: of its suspects, or of the rest. mu is held.
+func (ex *Executor) carve(l *lot, suspect bool) (r leaseRun) {
 	left := l.left()
 	switch {
-	case len(l.suspects) > 0:
+	case suspect:
 		s := &l.suspects[0]
-		r = leaseRun{s.lo, s.lo + 1}
-		if s.lo++; s.lo == s.hi {
+		r = leaseRun{s.lo, s.lo + 1 + (s.hi-s.lo)/maxSuspects}
+		if s.lo = r.hi; s.lo == s.hi {
 			l.suspects = l.suspects[1:]
 		}
 		return r
@@ -201,11 +205,11 @@ func (ex *Executor) carve(l *lot) (r leaseRun) {
 // leaseOut sends leases of a lot to whoever has room for one. mu is held.
 func (ex *Executor) leaseOut(l *lot) {
 	for l.left() > 0 {
-		w := ex.lessee(l)
+		w, alone := ex.lessee(l)
 		if w == nil {
 			return
 		}
-		r := ex.carve(l)
+		r := ex.carve(l, alone)
 		data, refs, err := l.items.Encode(r.lo, r.hi)
 		if err != nil {
 			l.stopped = true
@@ -214,9 +218,12 @@ func (ex *Executor) leaseOut(l *lot) {
 			return
 		}
 		l.itemBytes = float64(len(data)) / float64(r.hi-r.lo)
-		e := &entry{id: ex.base.NewID(), req: l.req, lot: l, lo: r.lo, hi: r.hi, sentAt: time.Now()}
+		e := &entry{id: ex.base.NewID(), req: l.req, lot: l, lo: r.lo, hi: r.hi, sentAt: time.Now(), suspect: alone}
 		e.w = w
 		w.out[e.id] = e
+		if alone {
+			ex.seclude(w, e)
+		}
 		w.leases++
 		l.active++
 		l.leases++
@@ -245,12 +252,20 @@ func (ex *Executor) leaseOut(l *lot) {
 	}
 }
 
-// lessee is the worker that has the most room for a lease, or nil. mu is held.
-func (ex *Executor) lessee(l *lot) *worker {
-	var best *worker
+// lessee is a worker for a lease of suspects, which runs alone; else the one that has the
+// most room for another; or nil. mu is held.
+func (ex *Executor) lessee(l *lot) (best *worker, alone bool) {
+	if len(l.suspects) > 0 {
+		if w := ex.cell(l.entry); w != nil {
+			return w, true
+		}
+	}
+	if l.next == l.n && len(l.returned) == 0 {
+		return nil, false
+	}
 	least := float64(leasesASlot)
 	for _, w := range ex.workers {
-		if w.draining || w.alone != nil || !ex.suits(w, l.entry) || len(l.suspects) > 0 && len(w.out) > 0 {
+		if w.shut() || !ex.suits(w, l.entry) || l.req.Once && w.load() >= w.threads {
 			continue
 		}
 		load := float64(w.leases) / float64(w.threads)
@@ -258,7 +273,7 @@ func (ex *Executor) lessee(l *lot) *worker {
 			best, least = w, load
 		}
 	}
-	return best
+	return best, false
 }
 
 // giveBack has items leased again. mu is held.
@@ -321,7 +336,7 @@ func (w *worker) leaseDone(id int64, d *dec) error {
 			}
 		}
 	}
-	ex.giveBack(l, leaseRun{e.lo + ran, e.hi}, false)
+	ex.giveBack(l, leaseRun{e.lo + ran, e.hi}, e.suspect)
 	ex.received += int64(len(d.b))
 	ex.mu.Unlock()
 	if len(fault) > 0 {
@@ -344,18 +359,18 @@ func (w *worker) leaseDone(id int64, d *dec) error {
 }
 
 // loseLease has the items of a lease run again whose worker is gone. mu is held.
-func (ex *Executor) loseLease(w *worker, e *entry, blamed bool, cause error) func() {
+func (ex *Executor) loseLease(w *worker, e *entry, sole bool, cause error) func() {
 	l := e.lot
 	l.active--
 	r := leaseRun{e.lo, e.hi}
 	ex.lost += int64(r.hi - r.lo)
-	if blamed && l.req.Once {
+	if l.req.Once {
 		return func() {
 			l.items.Deliver(w.name, r.lo, r.lo, nil, nil, nil)
 			l.items.Fail(&futures.ItemError{Index: r.lo, Err: fmt.Errorf("%w: %s, and the item may have started, which WithAtMostOnce lets it do once: %w", ErrWorkerLost, w.name, cause)})
 		}
 	}
-	if blamed && r.hi-r.lo == 1 {
+	if sole && r.hi-r.lo == 1 {
 		l.losses[r.lo] = append(l.losses[r.lo], w.name)
 		if list := l.losses[r.lo]; len(list) >= ex.cfg.MaxLosses {
 			err := &LostError{Losses: len(list), Workers: slices.Clone(list), Cause: cause}
@@ -366,7 +381,7 @@ func (ex *Executor) loseLease(w *worker, e *entry, blamed bool, cause error) fun
 	if !l.stopped {
 		ex.retried += int64(r.hi - r.lo)
 	}
-	ex.giveBack(l, r, blamed)
+	ex.giveBack(l, r, true)
 	return func() {
 		ex.mu.Lock()
 		drained := ex.drained(l)

@@ -32,13 +32,18 @@ type worker struct {
 	waiting     int              // of those, with their slots lent
 	leases      int              // of those
 	alone       *entry           // a suspect, which is run alone
+	before      uint64           // the last of kids before that
+	asked, told bool             // see indulge
+	calls       int              // of RunOnAll
 	draining    bool
 	gone        bool
 	taking      bool // it was asked for calls back
 	stored      int
 	storedBytes int64
 	finished    int64
-	kids        map[uint64]*executor.Foreign // calls of its tasks
+	kids        map[uint64]*executor.Foreign // calls of its tasks, of which it does not know the outcome
+	kept        map[uint64]*executor.Foreign // and those whose values it may yet need
+	lastKid     uint64
 
 	// Of plain calls: see lane.go.
 	index        int32             // in ex.indexed
@@ -84,7 +89,7 @@ func (ex *Executor) connect(ctx context.Context, network, addr string, p *child.
 	}
 	w := &worker{
 		ex: ex, name: reply.Name, network: network, addr: addr, pid: reply.PID, threads: max(1, reply.Threads), functions: reply.Functions,
-		process: p, wire: session, lost: make(chan struct{}), out: map[int64]*entry{}, kids: map[uint64]*executor.Foreign{},
+		process: p, wire: session, lost: make(chan struct{}), out: map[int64]*entry{}, kids: map[uint64]*executor.Foreign{}, kept: map[uint64]*executor.Foreign{},
 	}
 	w.numbers = numbersOf(w.functions, ex.functions)
 	w.live = newLiveTable(session)
@@ -227,7 +232,11 @@ func (w *worker) Frame(kind byte, payload []byte) error {
 		child := d.uint()
 		w.ex.mu.Lock()
 		f := w.kids[child]
+		if f == nil {
+			f = w.kept[child]
+		}
 		delete(w.kids, child)
+		delete(w.kept, child)
 		w.ex.mu.Unlock()
 		if f != nil {
 			f.Release()
@@ -431,6 +440,7 @@ func (w *worker) begun(id int64, at uint32) {
 	}
 	if e != nil {
 		e.begun = true
+		w.answered(e)
 		if e.taking { // it was asked back too late: others may be taken
 			e.taking, w.taking = false, false
 		}
@@ -467,9 +477,6 @@ func (w *worker) lent(id int64, child uint64) {
 	e.begun, e.waiting = true, true
 	w.waiting++
 	ex.full = false
-	if w.alone == e {
-		w.alone = nil // what it waits for may have to run here
-	}
 	if f := w.kids[child]; f != nil {
 		if a, ok := f.Call().Tag().(*entry); ok && a.w == nil && ex.tasks[a.id] == a {
 			a.first = true
@@ -529,7 +536,7 @@ func (w *worker) spawn(payload []byte) error {
 		ex.mu.Unlock()
 		return nil
 	}
-	w.kids[child] = nil
+	w.kids[child], w.lastKid = nil, max(w.lastKid, child)
 	ex.mu.Unlock()
 	begun := func(f *executor.Foreign) {
 		w.wire.Send(frameChildBegun, appendString(binary.AppendUvarint(nil, child), f.Worker()), nil)
@@ -549,11 +556,6 @@ func (w *worker) childDone(child uint64, f *executor.Foreign) {
 	b := binary.AppendUvarint(make([]byte, 0, 64), child)
 	data, refs, value, err := f.Result()
 	worker := f.Worker()
-	ex.mu.Lock()
-	if value == nil && f.Key() == "" {
-		delete(w.kids, child)
-	}
-	ex.mu.Unlock()
 	var body []byte
 	switch {
 	case err != nil && f.Call().Cancelled():
@@ -572,6 +574,7 @@ func (w *worker) childDone(child uint64, f *executor.Foreign) {
 		body = data
 	}
 	sendFrame(w.wire, frameChild, b, body, nil)
+	w.toldOf(child, f, value != nil || f.Key() != "")
 }
 
 // Call answers a request of the worker.
@@ -593,7 +596,7 @@ func (w *worker) Call(ctx context.Context, head, body []byte) ([]byte, [][]byte,
 		data, err := w.ex.statsData()
 		return nil, [][]byte{data}, err
 	case callAll:
-		all, err := w.ex.CallAll(ctx, d.string(), body)
+		all, err := w.ex.callAll(ctx, d.string(), body, w)
 		if err != nil {
 			return nil, nil, err
 		}

@@ -37,6 +37,7 @@ type entry struct {
 	waiting  bool    // with its slot lent
 	first    bool    // it is awaited by a task that has lent its slot
 	suspect  bool    // it may have cost a worker its life: it is run alone
+	kin      *entry  // the suspect that has submitted it, and that it runs beside
 	taking   bool    // it was asked back
 	unwanted bool    // and is not to be sent again
 	lost     []string
@@ -131,7 +132,7 @@ func (w *worker) load() int { return len(w.out) - w.waiting + w.plain }
 // room is how many more calls a worker is to have. Each slot has one that waits, so that
 // it never waits for a round trip, and more when they are short.
 func (w *worker) room() int {
-	if w.draining || w.alone != nil {
+	if w.shut() {
 		return 0
 	}
 	return w.threads*(1+w.ex.ahead) - w.load()
@@ -150,6 +151,9 @@ const maxAhead = 512
 // pump sends what can be sent. mu is held.
 func (ex *Executor) pump() {
 	for ex.queueRestoring(); ; {
+		if ex.secluded > 0 || ex.clearing != nil {
+			ex.tendSuspects()
+		}
 		ex.pumpOnce()
 		if !ex.queueRestoring() {
 			return
@@ -247,16 +251,18 @@ func (ex *Executor) roomLeft() (n int) {
 // place chooses a worker for e, or none for now: the one that has most of its inputs,
 // else the least loaded. mu is held.
 func (ex *Executor) place(e *entry) *worker {
-	for _, s := range e.inputs {
-		if !ex.restore(s) {
-			return nil // it is being made again, and whoever does that pumps
-		}
+	if !ex.here(e) {
+		return nil // it is being made again, and whoever does that pumps
 	}
+	if e.suspect {
+		return ex.cell(e)
+	}
+	room := func(w *worker) bool { return w.room() > 0 && (!e.req.Once || w.load() < w.threads) } // else it might not have started
 	var best *worker
 	var most int64
 	for _, s := range e.inputs {
 		for _, w := range s.holders {
-			if s.size > most && ex.suits(w, e) && w.room() > 0 && w.load() < 2*w.threads {
+			if s.size > most && ex.suits(w, e) && room(w) && w.load() < 2*w.threads {
 				best, most = w, s.size
 			}
 		}
@@ -265,7 +271,7 @@ func (ex *Executor) place(e *entry) *worker {
 		bytes := map[*worker]int64{}
 		for _, s := range e.inputs {
 			for _, w := range s.holders {
-				if bytes[w] += s.size; bytes[w] > most && ex.suits(w, e) && w.room() > 0 {
+				if bytes[w] += s.size; bytes[w] > most && ex.suits(w, e) && room(w) {
 					best, most = w, bytes[w]
 				}
 			}
@@ -279,12 +285,9 @@ func (ex *Executor) place(e *entry) *worker {
 		if !ex.suits(w, e) {
 			continue
 		}
-		free := w.room() > 0
-		if e.first && !w.draining && w.alone == nil && w.load() < w.threads {
+		free := room(w)
+		if e.first && !w.shut() && w.load() < w.threads {
 			free = true
-		}
-		if e.suspect && len(w.out) > 0 {
-			free = false
 		}
 		if load := float64(w.load()) / float64(w.threads); free && load < least {
 			best, least = w, load
@@ -308,8 +311,8 @@ func (ex *Executor) sendTo(w *worker, e *entry) {
 	}
 	e.w, e.begun, e.waiting, e.first, e.taking = w, false, false, false, false
 	w.out[e.id] = e
-	if e.suspect {
-		w.alone = e
+	if e.suspect && w.alone == nil {
+		ex.seclude(w, e)
 	}
 	for _, s := range e.inputs {
 		if len(s.holders) > 0 && !slices.Contains(s.holders, w) {
@@ -372,7 +375,7 @@ func (ex *Executor) lockedStored(b []byte, v any) []byte {
 // nothing. mu is held.
 func (ex *Executor) balance() {
 	for _, idle := range ex.workers {
-		if idle.load() >= idle.threads || idle.draining || idle.alone != nil {
+		if idle.load() >= idle.threads || idle.shut() {
 			continue
 		}
 		var from *worker
@@ -422,8 +425,9 @@ func (ex *Executor) leave(w *worker, e *entry) {
 		w.waiting--
 	}
 	if w.alone == e {
-		w.alone = nil
+		ex.open(w)
 	}
+	e.kin = nil
 	if e.taking {
 		w.taking = false
 	}
@@ -509,37 +513,17 @@ func (ex *Executor) lose(w *worker, cause error) (then []func()) {
 		s.holders = slices.DeleteFunc(s.holders, func(o *worker) bool { return o == w })
 	}
 	list := slices.SortedFunc(maps.Values(w.out), func(a, b *entry) int { return int(a.id - b.id) })
-	begun := 0
+	sole := w.sole()
 	for _, e := range list {
-		if e.begun && !e.waiting {
-			begun++
-		}
-	}
-	// Those that may have been running: the ones known to, and the next in line.
-	suspects, spare := begun, max(0, w.threads-begun)
-	if spare > 0 {
-		suspects += min(spare*(1+ex.ahead), w.load()-begun)
-	}
-	leases := 0
-	for _, e := range list {
-		blamed := e.begun || spare > 0
-		if e.lot != nil { // those that were sent first run first
-			blamed = e.begun || leases < w.threads
-			leases++
-		}
-		if !e.begun && spare > 0 && ex.ahead == 1 {
-			spare--
-		}
-		sole := suspects <= w.threads
 		ex.leave(w, e)
-		then = append(then, ex.rerun(w, e, blamed, sole, cause))
+		then = append(then, ex.rerun(w, e, e == sole, cause))
 	}
 	for _, f := range w.kids {
 		if f != nil {
 			then = append(then, func() { f.Cancel(fmt.Errorf("%w: %s, which ran the task that submitted it", ErrWorkerLost, w.name)) })
 		}
 	}
-	w.kids = nil
+	w.kids, w.kept = nil, nil
 	ex.full = false
 	if len(ex.workers) == 0 {
 		ex.promoteQueued()
@@ -550,16 +534,15 @@ func (ex *Executor) lose(w *worker, cause error) (then []func()) {
 	return then
 }
 
-// rerun says what becomes of a call whose worker is gone. mu is held.
-func (ex *Executor) rerun(w *worker, e *entry, blamed, sole bool, cause error) func() {
-	if blamed {
-		e.suspect = true
-		if sole {
-			e.lost = append(e.lost, w.name)
-		}
-	}
+// rerun says what becomes of a call whose worker is gone, which the loss counts against
+// if it is the sole suspect. mu is held.
+func (ex *Executor) rerun(w *worker, e *entry, sole bool, cause error) func() {
+	e.suspect = true
 	if e.lot != nil {
-		return ex.loseLease(w, e, blamed, cause)
+		return ex.loseLease(w, e, sole, cause)
+	}
+	if sole {
+		e.lost = append(e.lost, w.name)
 	}
 	if e.call == nil {
 		if len(e.lost) >= ex.cfg.MaxLosses {
@@ -571,7 +554,7 @@ func (ex *Executor) rerun(w *worker, e *entry, blamed, sole bool, cause error) f
 		ex.queue.push(e, true)
 		return func() {}
 	}
-	if e.req.Once && blamed {
+	if e.req.Once {
 		ex.remove(e)
 		return func() {
 			e.call.Gone()
@@ -588,7 +571,7 @@ func (ex *Executor) rerun(w *worker, e *entry, blamed, sole bool, cause error) f
 		}
 	}
 	ex.remove(e)
-	begun := e.begun || !blamed || !sole // or it was too short for the worker to have said so
+	begun := e.begun || !sole // or it was too short for the worker to have said so
 	return func() {
 		if !begun {
 			e.call.Begin(w.name)
