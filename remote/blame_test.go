@@ -2,12 +2,14 @@ package remote_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -22,6 +24,7 @@ func init() {
 	executor.Register(childDies)
 	executor.Register(awaitGate)
 	executor.Register(dieNoted)
+	executor.Register(nap)
 }
 
 // losses has a call fail at that many.
@@ -155,7 +158,7 @@ func flow(ctx context.Context, t *testing.T, ex executor.Executor, n int) (stop 
 					return
 				default:
 				}
-				if _, err := executor.Submit(ctx, ex, spin, i).Result(ctx); !assert.NoError(t, err) {
+				if _, err := executor.Submit(ctx, ex, nap, i%3).Result(ctx); !assert.NoError(t, err) {
 					return
 				}
 			}
@@ -174,15 +177,15 @@ func awaitGate(ctx context.Context, g Gate) (int, error) {
 	return len(v), err
 }
 
-// killWriter kills the process that has left its id in a file.
-func killWriter(t *testing.T, file string) {
+// writer is the process that has left its id in a file.
+func writer(t *testing.T, file string) int {
 	t.Helper()
 	eventually(t, "start", func() bool { return lines(file) > 0 })
 	data, err := os.ReadFile(file)
 	require.NoError(t, err)
 	pid, err := strconv.Atoi(strings.TrimSpace(string(data)))
 	require.NoError(t, err)
-	kill9(t, pid)
+	return pid
 }
 
 // A suspect that is awaited runs beside those that wait, where there is no other worker.
@@ -191,7 +194,7 @@ func TestSuspectThatIsAwaited(t *testing.T) {
 	ex := open(t, listeners(t, "tcp", 2, 1))
 	began, until := tempFile(t, "began"), tempFile(t, "until")
 	f := executor.Submit(ctx, ex, awaitGate, Gate{Began: began, Until: until, Size: 3})
-	killWriter(t, began)
+	kill9(t, writer(t, began))
 	require.NoError(t, appendLine(until, "go"))
 	n, err := f.Result(ctx)
 	require.NoError(t, err)
@@ -204,16 +207,36 @@ func TestSuspectAmongOthers(t *testing.T) {
 	ex := open(t, listeners(t, "tcp", 2, 2))
 	began, until := tempFile(t, "began"), tempFile(t, "until")
 	f := executor.Submit(ctx, ex, passGate, Gate{Began: began, Until: until, Size: 3})
-	b := executor.Map(ctx, ex, spin, make([]int, 100))
-	_, err := b.Results(ctx)
-	require.NoError(t, err)
-	stop := flow(ctx, t, ex, 64)
-	killWriter(t, began)
+	pid, other := writer(t, began), ""
+	for _, w := range ex.Stats().Workers {
+		if w.PID != pid {
+			other = w.Name
+		}
+	}
+	// Each of the others goes on until the next has started, or that is not to be.
+	relay := func(i int) (started func() bool, end func()) {
+		g := Gate{Began: tempFile(t, fmt.Sprint("began", i)), Until: tempFile(t, fmt.Sprint("until", i))}
+		executor.Submit(ctx, ex, passGate, g, executor.WithWorkers(other))
+		return func() bool { return lines(g.Began) > 0 }, func() { require.NoError(t, appendLine(g.Until, "go")) }
+	}
+	started, end := relay(0)
+	eventually(t, "start", started)
+	kill9(t, pid)
 	require.NoError(t, appendLine(until, "go"))
+	n := 0
+	for ; n < 100 && !f.State().Done(); n++ {
+		next, endNext := relay(n + 1)
+		for wait := time.Now(); !next() && !f.State().Done() && time.Since(wait) < 100*time.Millisecond; {
+			time.Sleep(time.Millisecond)
+		}
+		end()
+		end = endNext
+	}
+	end()
 	v, err := f.Result(ctx)
 	require.NoError(t, err)
 	assert.Len(t, v, 3)
-	stop()
+	assert.Less(t, n, 100, "others that came first")
 }
 
 // dieNoted leaves word that it has run, and kills its process.
@@ -226,17 +249,25 @@ func dieNoted(ctx context.Context, file string) (int, error) {
 	return 0, ctx.Err()
 }
 
+// nap takes that many milliseconds.
+func nap(_ context.Context, ms int) (int, error) {
+	time.Sleep(time.Duration(ms) * time.Millisecond)
+	return ms, nil
+}
+
 // The end of what ran before may be unknown when the worker is lost, and with it that the
 // next has started.
 func TestAtMostOnceBehindOthers(t *testing.T) {
 	ctx := watch(t)
 	ex := open(t, "proc://?workers=1&threads=1")
-	for range 3 {
+	_, err := executor.Submit(ctx, ex, nap, 20).Result(ctx)
+	require.NoError(t, err)
+	for range 4 {
 		ran := tempFile(t, "ran")
-		before := executor.SubmitAll(ctx, ex, squared, []int{1, 2, 3})
+		before := executor.Submit(ctx, ex, nap, 2)
 		f := executor.Submit(ctx, ex, dieNoted, ran, executor.WithAtMostOnce())
 		require.ErrorIs(t, f.Wait(ctx), remote.ErrWorkerLost)
-		_, err := futures.Gather(ctx, before...)
+		_, err := before.Result(ctx)
 		require.NoError(t, err)
 		_, err = executor.Submit(ctx, ex, squared, 3).Result(ctx)
 		require.NoError(t, err)
