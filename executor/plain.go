@@ -182,7 +182,7 @@ func (t *plainTask[A, R]) Cancelled(from cell.State, cause error, w *cell.Wave) 
 
 // leave has the scope count one less.
 func (t *plainTask[A, R]) leave() {
-	if t.left.CompareAndSwap(false, true) {
+	if !t.core().Scope.Endless() && t.left.CompareAndSwap(false, true) {
 		hostOf(t.core().Scope).leavePlain()
 	}
 }
@@ -194,12 +194,10 @@ func (t *plainTask[A, R]) deliverPlain(data []byte) {
 	if c.Ended() || c.Over() {
 		return
 	}
-	var v R
-	if err := codec.Decode(data, &v); err != nil {
-		fail(&c.Core, fmt.Errorf("%w: decoding %T: %w", ErrNotEncodable, v, err))
+	if err := codec.Decode(data, c.At()); err != nil {
+		fail(&c.Core, fmt.Errorf("%w: decoding %T: %w", ErrNotEncodable, *c.At(), err))
 		return
 	}
-	c.Set(v)
 	b.finished.Add(1) // before anybody can see that it has
 	won, fire := c.FinishPending()
 	if !won {

@@ -16,7 +16,7 @@ type trip struct {
 	left  atomic.Int64
 
 	mu      sync.Mutex
-	hooks   []cell.Hook // guarded by mu until they are listed
+	hooks   [][]cell.Hook // in blocks, guarded by mu until they are listed
 	stopped bool        // guarded by mu
 }
 
@@ -38,11 +38,21 @@ func list[F Waiter](t *trip, fs []F) {
 		return
 	}
 	t.left.Store(int64(len(fs)))
-	t.hooks = make([]cell.Hook, len(fs))
+	var block []cell.Hook // room for more
 	for i, f := range fs {
 		c := f.core()
-		t.hooks[i].Do = t
-		if !c.AddHook(&t.hooks[i]) {
+		listed := false
+		if !c.Settled() {
+			if len(block) == 0 {
+				block = make([]cell.Hook, min(len(fs)-i, hookBlock))
+				t.hooks = append(t.hooks, block)
+			}
+			h := &block[0]
+			block = block[1:]
+			h.Do = t
+			listed = c.AddHook(h)
+		}
+		if !listed {
 			var w cell.Wave
 			t.saw(c, &w)
 			w.Run()
@@ -53,22 +63,27 @@ func list[F Waiter](t *trip, fs []F) {
 	}
 }
 
+// hookBlock is how many hooks are made at a time: most futures may be resolved already.
+const hookBlock = 128
+
 // stop takes the hooks out.
 func (t *trip) stop() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.stopped = true
-	for i := range t.hooks {
-		t.hooks[i].RemoveHook()
+	for _, block := range t.hooks {
+		for i := range block {
+			block[i].RemoveHook()
+		}
 	}
 }
 
 // alarm opens a gate when one of fs fails, beginning a while from now: listing a
-// hook costs about 100 ns a future, so it waits until as much time has been spent
-// on waiting, and at most doubles the cost of a Gather that has nothing to report.
+// hook costs about 100 ns a future, so it waits until twice as much time has been spent
+// on waiting, and adds at most half to the cost of a Gather that has nothing to report.
 func alarm[F Waiter](fs []F) (gate *cell.Core, stop func()) {
 	t := &trip{until: FirstFailed}
-	after := max(time.Millisecond, time.Duration(len(fs))*100)
+	after := max(time.Millisecond, time.Duration(len(fs))*200)
 	timer := time.AfterFunc(after, func() { list(t, fs) })
 	return &t.gate, func() {
 		timer.Stop()

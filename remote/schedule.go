@@ -146,7 +146,7 @@ func aheadFor(took float64) int {
 	return int(min(max(1, float64(time.Millisecond)/took), maxAhead))
 }
 
-const maxAhead = 512
+const maxAhead = 2048
 
 // pump sends what can be sent. mu is held.
 func (ex *Executor) pump() {

@@ -23,6 +23,9 @@ const (
 // Set writes the value. See Cell for who may.
 func (c *Cell[T]) Set(v T) { c.val = v }
 
+// At is where the value is written, under the rules of Set.
+func (c *Cell[T]) At() *T { return &c.val }
+
 // Get copies the value out if c is Finished, has it here, and was not released.
 func (c *Cell[T]) Get() (v T, ok bool) {
 	if !c.home() {
