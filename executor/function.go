@@ -13,6 +13,7 @@ import (
 	"unsafe"
 
 	"github.com/nearfar/nearfar/internal/codec"
+	"github.com/nearfar/nearfar/pool"
 )
 
 // A function is what is known of a task's function: of a registered one, or of one
@@ -28,7 +29,7 @@ type function struct {
 	invoke func(ctx context.Context, arg []byte) ([]byte, error)
 	host   func() hosted       // makes a task of it that came from elsewhere
 	lease  func() hostedLeaser // makes a lease of its calls
-	plain  func(*PlainHost, []PlainArg) []*HostedPlain
+	plain  func(*PlainHost, []PlainArg) []pool.Task
 }
 
 // A funcID tells functions apart: by their code, and by their types too, since the

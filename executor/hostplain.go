@@ -17,7 +17,7 @@ import (
 // Data is the caller's again when they return.
 type PlainSink interface {
 	// Value is told of a value, encoded, and, of some calls, how long the function took.
-	Value(h *HostedPlain, data []byte, took time.Duration)
+	Value(c *Call, h *HostedPlain, data []byte, took time.Duration)
 	// Failed is told of an error.
 	Failed(h *HostedPlain, err error, last bool)
 	// None is told that the function will not start, or that it was cancelled and has returned.
@@ -31,18 +31,24 @@ type PlainArg struct {
 	Arg   []byte
 }
 
-// A HostedPlain is a plain call that a Host runs.
+// A HostedPlain is what is to be known of a plain call that a Host runs.
 type HostedPlain struct {
 	ID    int64
 	Place uint32
 	Began atomic.Uint32 // the host's Ticks when it started
-	self  hostedPlainer
 }
 
 type hostedPlainer interface {
 	work
 	value() cell.Value
+	plain() *HostedPlain
 }
+
+// Hosted is the call as a Host has it, which made it.
+func (c *Call) Hosted() *Hosted { return &Hosted{c.Owner.(hostedPlainer), c.core()} }
+
+// Plain is what is to be known of a plain call that a Host has made.
+func (c *Call) Plain() *HostedPlain { return c.Owner.(hostedPlainer).plain() }
 
 // A PlainFunction makes plain calls of a function.
 type PlainFunction struct{ f *function }
@@ -69,37 +75,12 @@ type PlainHost struct {
 	gave atomic.Int64 // when a slot last gave way to those who read and write, in ns
 }
 
-// Make makes calls of what arrived, which Push queues. The sink is told of those whose argument
-// cannot be decoded.
-func (f *PlainFunction) Make(h *PlainHost, args []PlainArg) []*HostedPlain { return f.f.plain(h, args) }
+// Make makes calls of what arrived, which Push queues: they are of type *Call. The sink is told
+// of those whose argument cannot be decoded.
+func (f *PlainFunction) Make(h *PlainHost, args []PlainArg) []pool.Task { return f.f.plain(h, args) }
 
 // Push queues what Make has made. It is false if the pool is closed.
-func (h *PlainHost) Push(made []*HostedPlain) bool {
-	tasks := make([]pool.Task, len(made))
-	for i, p := range made {
-		tasks[i] = (*Call)(p.core())
-	}
-	return h.pool.PushAll(tasks, 0)
-}
-
-func (p *HostedPlain) core() *cell.Core { return p.self.value().Base() }
-
-// Cancel cancels the call: it does not start, or its ctx ends.
-func (p *HostedPlain) Cancel(cause error) { cancelWith(p.core(), cause) }
-
-// Withdraw cancels the call if it has not started, and reports whether it did.
-func (p *HostedPlain) Withdraw() bool {
-	var w cell.Wave
-	ok := p.core().CancelPending(cell.CancelError(nil), &w)
-	w.Run()
-	return ok
-}
-
-// Running reports whether the function runs.
-func (p *HostedPlain) Running() bool { return p.core().State() == cell.Running }
-
-// Hosted is the call as one whose value may stay here.
-func (p *HostedPlain) Hosted() *Hosted { return &Hosted{p.self, p.core()} }
+func (h *PlainHost) Push(made []pool.Task) bool { return h.pool.PushAll(made, 0) }
 
 // A plainHosted is a plain call that came from elsewhere. It is a task like those of this
 // process, and has no more until its function asks something of its ctx.
@@ -109,27 +90,28 @@ type plainHosted[A, R any] struct {
 	host *PlainHost
 }
 
-func makePlain[A, R any](fn func(context.Context, A) (R, error)) func(*PlainHost, []PlainArg) []*HostedPlain {
-	return func(h *PlainHost, args []PlainArg) []*HostedPlain {
-		made := make([]*HostedPlain, 0, len(args))
+func makePlain[A, R any](fn func(context.Context, A) (R, error)) func(*PlainHost, []PlainArg) []pool.Task {
+	return func(h *PlainHost, args []PlainArg) []pool.Task {
+		made := make([]pool.Task, 0, len(args))
 		slab := make([]plainHosted[A, R], len(args)) // they come together, and none lives long
 		for i := range slab {
 			t := &slab[i]
 			c := t.task.core()
 			c.Owner, c.Scope = t, &h.scope.Scope
-			t.fn, t.host, t.self = fn, h, t
+			t.fn, t.host = fn, h
 			t.ID, t.Place = args[i].ID, args[i].Place
 			if err := codec.Decode(args[i].Arg, &t.arg); err != nil {
 				h.Sink.Failed(&t.HostedPlain, fmt.Errorf("%w: decoding %T: %w", ErrNotEncodable, t.arg, err), true)
 				continue
 			}
-			made = append(made, &t.HostedPlain)
+			made = append(made, (*Call)(c))
 		}
 		return made
 	}
 }
 
-func (t *plainHosted[A, R]) value() cell.Value { return t.cell() }
+func (t *plainHosted[A, R]) value() cell.Value   { return t.cell() }
+func (t *plainHosted[A, R]) plain() *HostedPlain { return &t.HostedPlain }
 
 // more is that of a task with the number that the client gave it.
 func (t *plainHosted[A, R]) more() *more {
@@ -216,7 +198,7 @@ func (t *plainHosted[A, R]) returned(r *pool.Runner, v R, err error, took time.D
 		} else if fire {
 			c.Fire()
 		}
-		t.host.Sink.Value(&t.HostedPlain, r.Scratch, took)
+		t.host.Sink.Value((*Call)(&c.Core), &t.HostedPlain, r.Scratch, took)
 		if len(r.Scratch) > keepScratch {
 			r.Scratch = nil
 		}

@@ -24,7 +24,7 @@ type plainCalls struct {
 }
 
 type plainPlace struct {
-	call *executor.HostedPlain
+	call *executor.Call
 	told bool // the client knows that it has begun
 }
 
@@ -58,8 +58,9 @@ func (p *plainCalls) arrive(d *dec) error {
 	for len(p.places) <= int(last) {
 		p.places = append(p.places, plainPlace{})
 	}
-	for _, c := range calls {
-		p.places[c.Place] = plainPlace{call: c}
+	for _, t := range calls {
+		c := t.(*executor.Call)
+		p.places[c.Plain().Place] = plainPlace{call: c}
 	}
 	p.mu.Unlock()
 	p.host.Push(calls)
@@ -69,7 +70,7 @@ func (p *plainCalls) arrive(d *dec) error {
 // at is a call, if that is there.
 func (p *plainCalls) at(id int64, place uint32) *plainPlace {
 	if int(place) < len(p.places) {
-		if pl := &p.places[place]; pl.call != nil && pl.call.ID == id {
+		if pl := &p.places[place]; pl.call != nil && pl.call.Plain().ID == id {
 			return pl
 		}
 	}
@@ -84,25 +85,25 @@ func (p *plainCalls) cancel(id int64, place uint32, cause []byte) {
 		p.mu.Unlock()
 		return
 	}
-	call, tell := pl.call, !pl.told && pl.call.Running()
+	call, tell := pl.call, !pl.told && pl.call.Hosted().Running()
 	pl.told = true
 	p.mu.Unlock()
 	if tell {
 		p.s.wire.Send(frameBegun, appendBegun(nil, id, place), nil)
 	}
-	call.Cancel(executor.UnpackError(cause, "the client"))
+	call.Hosted().Cancel(executor.UnpackError(cause, "the client"))
 }
 
 // withdraw takes a call back, or says that it has begun.
 func (p *plainCalls) withdraw(id int64, place uint32) {
 	p.mu.Lock()
 	pl := p.at(id, place)
-	var call *executor.HostedPlain
+	var call *executor.Call
 	if pl != nil {
 		call, pl.told = pl.call, true
 	}
 	p.mu.Unlock()
-	if call != nil && !call.Withdraw() {
+	if call != nil && !call.Hosted().Withdraw() {
 		p.s.wire.Send(frameBegun, appendBegun(nil, id, place), nil)
 	}
 }
@@ -117,12 +118,13 @@ func (p *plainCalls) begun(b []byte) []byte {
 	defer p.mu.Unlock()
 	for i := range p.places {
 		pl := &p.places[i]
-		if pl.call == nil || pl.told || !pl.call.Running() {
+		if pl.call == nil || pl.told || !pl.call.Hosted().Running() {
 			continue
 		}
-		if began := pl.call.Began.Load(); began != 0 && now-began >= 2 {
+		h := pl.call.Plain()
+		if began := h.Began.Load(); began != 0 && now-began >= 2 {
 			pl.told = true
-			b = appendBegun(b, pl.call.ID, pl.call.Place)
+			b = appendBegun(b, h.ID, h.Place)
 		}
 	}
 	return b
@@ -141,7 +143,7 @@ func (p *plainCalls) close(cause error) {
 	p.mu.Unlock()
 	for _, pl := range places {
 		if pl.call != nil {
-			pl.call.Cancel(cause)
+			pl.call.Hosted().Cancel(cause)
 		}
 	}
 }
@@ -149,14 +151,14 @@ func (p *plainCalls) close(cause error) {
 // The sink.
 
 // Value sends a value, or keeps it, if it is large.
-func (p *plainCalls) Value(c *executor.HostedPlain, data []byte, took time.Duration) {
+func (p *plainCalls) Value(call *executor.Call, c *executor.HostedPlain, data []byte, took time.Duration) {
 	defer p.n.Add(-1)
 	switch {
 	case len(data) > maxInline:
 		s := p.s
 		s.mu.Lock()
 		if s.over == nil {
-			s.values[c.ID] = &value{hosted: c.Hosted(), size: len(data)}
+			s.values[c.ID] = &value{hosted: call.Hosted(), size: len(data)}
 		}
 		s.mu.Unlock()
 		p.send(c, plainStored, 0, binary.AppendUvarint(nil, uint64(len(data))))
