@@ -671,6 +671,9 @@ func (ex *Executor) startNoWorkers() {
 // remade ends the making of a value again. mu is held.
 func (ex *Executor) remade(e *entry, w *worker, err error) {
 	s := e.value
+	if s.remake != e {
+		return // Close was faster
+	}
 	if w != nil {
 		s.holders = append(s.holders, w)
 		ex.values[s.id] = s
