@@ -62,10 +62,15 @@ type Store interface {
 	Drop(stored any)
 }
 
-// Request describes the call. Its inputs are there.
+// Request describes the call. Its inputs are there. It is an error if the call is over,
+// and its argument gone with it.
 func (c *Call) Request() (*Request, error) {
 	w := c.work()
 	m := w.more()
+	if !m.describe() {
+		return nil, errOver
+	}
+	defer m.described()
 	if m.id.Load() == 0 {
 		m.ID()
 	}
@@ -80,6 +85,27 @@ func (c *Call) Request() (*Request, error) {
 	var err error
 	r.Arg, r.Refs, err = w.sources(m)
 	return r, err
+}
+
+var errOver = errors.New("executor: the call is over")
+
+// describe keeps the argument and the inputs until described, whatever becomes of the
+// call meanwhile. It is false if they may be gone.
+func (m *more) describe() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.describing = !m.over.Load() // which is set before cleanUp looks
+	return m.describing
+}
+
+func (m *more) described() {
+	m.mu.Lock()
+	m.describing = false
+	m.mu.Unlock()
+	if m.over.Load() {
+		m.release()
+		m.forget()
+	}
 }
 
 // Priority is the call's.

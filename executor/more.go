@@ -44,12 +44,13 @@ type more struct {
 	forgotten atomic.Bool  // see forget
 	held      heldNode     // in Base.held while it waits for inputs or its next attempt
 
-	mu      sync.Mutex
-	current *Attempt                // whose function runs. Guarded by mu
-	inputs  []cell.Value            // pinned. Guarded by mu
-	needed  map[*cell.Core]struct{} // those of inputs, made when somebody asks. Guarded by mu
-	hooks   []cell.Hook             // at the inputs, once they are all in. Guarded by mu
-	timer   *time.Timer             // of the next attempt. Guarded by mu
+	mu         sync.Mutex
+	current    *Attempt                // whose function runs. Guarded by mu
+	describing bool                    // its Request is being made. Guarded by mu
+	inputs     []cell.Value            // pinned. Guarded by mu
+	needed     map[*cell.Core]struct{} // those of inputs, made when somebody asks. Guarded by mu
+	hooks      []cell.Hook             // at the inputs, once they are all in. Guarded by mu
+	timer      *time.Timer             // of the next attempt. Guarded by mu
 }
 
 var noOptions options

@@ -202,7 +202,8 @@ func (m *more) settled() {
 }
 
 // cleanUp takes a task that has an outcome out of wherever it waits, and lets go of
-// its inputs, unless its function still runs: then that is done when it returns.
+// its inputs, unless its function still runs, or its Request is being made: then that is
+// done afterwards.
 func (m *more) cleanUp() {
 	m.base.unhold(&m.held)
 	m.unhook()
@@ -210,9 +211,9 @@ func (m *more) cleanUp() {
 	if m.timer != nil {
 		m.timer.Stop()
 	}
-	running := m.current != nil
+	needed := m.current != nil || m.describing
 	m.mu.Unlock()
-	if !running {
+	if !needed {
 		m.release()
 		m.forget()
 	}
