@@ -92,7 +92,7 @@ func failedBefore(t *testing.T, ex executor.Executor) {
 	require.Empty(t, b.lines())
 }
 
-const chainLength = 10000
+const chainLength = 10_000 / less
 
 // chain is n tasks, each of which depends on the one before.
 func chain(t *testing.T, ex executor.Executor, in *futures.Future[int], n int) []*futures.Future[int] {
