@@ -96,6 +96,36 @@ func DecodeOwned[T any](data []byte, v *T) error {
 	return TypeFor[T]().decode(data, unsafe.Pointer(v), true)
 }
 
+// DecodeSlice decodes a slice as Decode does, but into the memory of room if the slice has
+// no more elements than room has capacity; what was there is overwritten. On an error that
+// memory is zeroed, and the slice is nil.
+func DecodeSlice[T any](data []byte, room []T) ([]T, error) {
+	t := TypeFor[[]T]()
+	room = room[:cap(room)]
+	if t.err != nil || t.raw == nil || t.raw.ops[0].kind != opSlice || len(data) == 0 || data[0] != t.form {
+		var v []T
+		if err := t.decode(data, unsafe.Pointer(&v), false); err != nil {
+			clear(room)
+			return nil, err
+		}
+		if len(v) == 0 || len(v) > len(room) {
+			return v, nil
+		}
+		return room[:copy(room, v)], nil
+	}
+	u := unpacker{data: data[1:]}
+	v := slice{data: unsafe.Pointer(unsafe.SliceData(room)), cap: len(room)}
+	err := u.sliceIn(t.raw.ops[0].elem, &v)
+	if err == nil && len(u.data) != 0 {
+		err = errExtra
+	}
+	if err != nil {
+		clear(room)
+		return nil, decodeError(t.rtype, err)
+	}
+	return *(*[]T)(unsafe.Pointer(&v)), nil
+}
+
 func appendScalar(dst []byte, n uint64) []byte {
 	return append(dst, formScalar, byte(n), byte(n>>8), byte(n>>16), byte(n>>24), byte(n>>32), byte(n>>40), byte(n>>48), byte(n>>56))
 }

@@ -136,6 +136,13 @@ func (u *unpacker) take(n int) []byte {
 var empty uint64
 
 func (u *unpacker) slice(g *program, s *slice) error {
+	*s = slice{}
+	return u.sliceIn(g, s)
+}
+
+// sliceIn unpacks a slice into the memory that s has, or into fresh memory if that is too
+// little.
+func (u *unpacker) sliceIn(g *program, s *slice) error {
 	n, err := u.length(g.least)
 	if err != nil {
 		return err
@@ -150,6 +157,10 @@ func (u *unpacker) slice(g *program, s *slice) error {
 	}
 	if g.size > 0 && uintptr(n) > math.MaxInt/g.size {
 		return errLarge
+	}
+	if n <= s.cap {
+		s.len = n
+		return u.many(g, s.data, n)
 	}
 	if g.plain {
 		size := n * g.ops[0].n
