@@ -492,6 +492,15 @@ func decodeWith[T any](b *Base, data []byte, v *T, refs []Source) error {
 	return replaceWith(b, codec.TypeFor[T](), reflect.ValueOf(v).Elem(), refs)
 }
 
+// decodeSliceWith is decodeWith for a slice, which is put into room if that has room for it.
+func decodeSliceWith[T any](b *Base, data []byte, room []T, refs []Source) ([]T, error) {
+	v, err := codec.DecodeSlice(data, room)
+	if err != nil {
+		return nil, fmt.Errorf("%w: decoding %T: %w", ErrNotEncodable, v, err)
+	}
+	return v, replaceWith(b, codec.TypeFor[[]T](), reflect.ValueOf(&v).Elem(), refs)
+}
+
 // replaceWith puts futures of refs in the places of the references in v.
 func replaceWith(b *Base, t *codec.Type, v reflect.Value, refs []Source) error {
 	if !t.HasReferences() {

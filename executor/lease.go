@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -24,7 +25,7 @@ type Lot struct {
 type lotJob interface {
 	lot() *crew
 	size() (n, chunk int)
-	encode(lo, hi int) ([]byte, []Source, error)
+	encode(dst []byte, lo, hi int) ([]byte, []Source, error)
 	results(worker string, lo, hi int, data []byte, refs []Source, failed []ItemFailure)
 	failOne(i int, err error)
 	over()
@@ -74,8 +75,11 @@ func (l *Lot) Request() *Request {
 // KeepGoing reports whether failures stop nothing.
 func (l *Lot) KeepGoing() bool { return l.job.lot().more.opts.has(givenKeepGoing) }
 
-// Encode encodes items lo to hi-1, as one slice, and the values of the futures in them.
-func (l *Lot) Encode(lo, hi int) ([]byte, []Source, error) { return l.job.encode(lo, hi) }
+// Encode appends items lo to hi-1 to dst, encoded as one slice, and gives the values of the
+// futures in them.
+func (l *Lot) Encode(dst []byte, lo, hi int) ([]byte, []Source, error) {
+	return l.job.encode(dst, lo, hi)
+}
 
 // Begin is told that items run.
 func (l *Lot) Begin(worker string) {
@@ -85,7 +89,8 @@ func (l *Lot) Begin(worker string) {
 	}
 }
 
-// Deliver records the results of items lo to hi-1, encoded as one slice.
+// Deliver records the results of items lo to hi-1, encoded as one slice. Unless there are
+// refs, data may be used again afterwards.
 func (l *Lot) Deliver(worker string, lo, hi int, data []byte, refs []Source, failed []ItemFailure) {
 	l.Begin(worker)
 	l.job.results(worker, lo, hi, data, refs, failed)
@@ -114,9 +119,9 @@ func (l *Lot) Fail(err error) {
 func (j *mapJob[A, R]) lot() *crew           { return &j.crew }
 func (j *mapJob[A, R]) size() (n, chunk int) { return j.sheet.N, j.more.opts.chunk }
 
-func (j *mapJob[A, R]) encode(lo, hi int) ([]byte, []Source, error) {
+func (j *mapJob[A, R]) encode(dst []byte, lo, hi int) ([]byte, []Source, error) {
 	run := j.items[lo:hi]
-	data, err := codec.Append(nil, &run)
+	data, err := codec.Append(dst, &run)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: the arguments of %s: %w", ErrNotEncodable, j.more.fn.name(), err)
 	}
@@ -125,18 +130,21 @@ func (j *mapJob[A, R]) encode(lo, hi int) ([]byte, []Source, error) {
 }
 
 func (j *mapJob[A, R]) results(worker string, lo, hi int, data []byte, refs []Source, failed []ItemFailure) {
-	var run []R
 	if hi > lo {
-		if err := decodeWith(j.base, data, &run, refs); err != nil || len(run) != hi-lo {
-			if err == nil {
-				err = fmt.Errorf("%w: %d results came for %d items", ErrNotEncodable, len(run), hi-lo)
-			}
+		var room []R
+		if !j.core.Settled() {
+			room = j.out[lo:hi:hi] // which nobody reads before it is reported
+		}
+		run, err := decodeSliceWith(j.base, data, room, refs)
+		if err == nil && len(run) != hi-lo {
+			clear(room)
+			err = fmt.Errorf("%w: %d results came for %d items", ErrNotEncodable, len(run), hi-lo)
+		}
+		if err != nil {
 			failed = nil
 			for i := range hi - lo {
 				failed = append(failed, ItemFailure{i, err})
 			}
-		} else if !j.core.Settled() {
-			copy(j.out[lo:hi], run)
 		}
 	}
 	for _, f := range failed {
@@ -179,7 +187,8 @@ type LeaseOutcome struct {
 }
 
 // StartLease queues a lease, which ends at the first item boundary after it has run for
-// slice, if that is not 0. id is what the relay is told of it, r.ID the lot's.
+// slice, if that is not 0. id is what the relay is told of it, r.ID the lot's. The memory of
+// r.Arg.Data is the lease's, and may become that of the outcome's Data.
 func (h *Host) StartLease(id int64, r *Request, keepGoing bool, slice time.Duration, done func(LeaseOutcome)) (*HostedLease, error) {
 	functions.Lock()
 	f := functions.byName[r.Function]
@@ -219,8 +228,11 @@ type hostedLease[A, R any] struct {
 	done      func(LeaseOutcome)
 	halt      atomic.Bool
 	state     atomic.Int32 // lease*
-	items     []A
+	rooms     *sync.Pool   // of *leaseRoom[A, R]
+	room      *leaseRoom[A, R]
+	items     []A // in room, as out is
 	out       []R
+	data      []byte // the arguments' encoding, to be overwritten
 	at        int
 	failed    []ItemFailure
 	began     time.Time
@@ -315,10 +327,24 @@ func (l *hostedLease[A, R]) Run(r *pool.Runner) {
 func (l *hostedLease[A, R]) arrive(ctx context.Context) error {
 	r := l.request
 	l.request = nil
-	if err := decodeWith(l.base, r.Arg.Data, &l.items, r.Refs); err != nil {
+	l.room, _ = l.rooms.Get().(*leaseRoom[A, R])
+	if l.room == nil {
+		l.room = new(leaseRoom[A, R])
+	}
+	var err error
+	if l.items, err = decodeSliceWith(l.base, r.Arg.Data, l.room.items, r.Refs); err != nil {
 		return err
 	}
-	l.out = make([]R, len(l.items))
+	l.room.items = l.items
+	if n := len(l.items); cap(l.room.out) < n {
+		l.room.out = make([]R, n)
+	} else {
+		l.room.out = l.room.out[:n]
+	}
+	l.out = l.room.out
+	if len(r.Refs) == 0 {
+		l.data = r.Arg.Data[:0]
+	}
 	return nil
 }
 
@@ -335,7 +361,7 @@ func (l *hostedLease[A, R]) finish(r *pool.Runner) {
 	o := LeaseOutcome{Ran: l.at + 1, Failed: l.failed}
 	done := l.out[:o.Ran]
 	var err error
-	if o.Data, err = codec.Append(nil, &done); err == nil && int64(len(o.Data)) > l.base.cfg.MaxValueBytes {
+	if o.Data, err = codec.Append(l.data, &done); err == nil && int64(len(o.Data)) > l.base.cfg.MaxValueBytes {
 		err = fmt.Errorf("%w: the results of %d items have %d bytes encoded, and MaxValueBytes is %d", ErrTooLarge, o.Ran, len(o.Data), l.base.cfg.MaxValueBytes)
 	}
 	if err != nil {
@@ -345,8 +371,22 @@ func (l *hostedLease[A, R]) finish(r *pool.Runner) {
 		o.Refs = append(o.Refs, futureSource(l.base, ref))
 	}
 	o.Took = time.Since(l.began)
-	l.items, l.out = nil, nil
+	l.leave()
 	l.done(o)
+}
+
+// A leaseRoom is the memory of arguments and results, for one lease after the other.
+type leaseRoom[A, R any] struct {
+	items []A
+	out   []R
+}
+
+// leave gives the lease's memory to the next one.
+func (l *hostedLease[A, R]) leave() {
+	clear(l.items) // it may hold on to much
+	clear(l.out)
+	l.rooms.Put(l.room)
+	l.items, l.out, l.room, l.data = nil, nil, nil, nil
 }
 
 // oneByOne finds the results that cannot be encoded, which are failures of their items.

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"runtime"
 	"strings"
+	"sync"
 	"unsafe"
 
 	"github.com/nearfar/nearfar/internal/codec"
@@ -53,7 +54,8 @@ func Register[A, R any](fn func(context.Context, A) (R, error), opts ...Option) 
 		return t
 	}
 	f.plain = makePlain(fn)
-	f.lease = func() hostedLeaser { return &hostedLease[A, R]{fn: fn} }
+	rooms := new(sync.Pool)
+	f.lease = func() hostedLeaser { return &hostedLease[A, R]{fn: fn, rooms: rooms} }
 	enlist(f)
 	return fn
 }

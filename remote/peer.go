@@ -584,6 +584,7 @@ func (w *worker) Call(ctx context.Context, head, body []byte) ([]byte, [][]byte,
 	case callFrame:
 		kind := d.byte()
 		err := w.Frame(kind, body)
+		wire.Recycle(body)
 		w.Idle()
 		return nil, nil, err
 	case callSource:

@@ -47,6 +47,7 @@ type session struct {
 type run struct {
 	hosted  *executor.Hosted
 	lease   *executor.HostedLease // instead
+	memory  []byte                // of the lease, to be recycled
 	home    bool
 	told    bool // that it has begun
 	arrived time.Time
@@ -159,7 +160,7 @@ func (s *session) Frame(kind byte, payload []byte) error {
 	case frameCalls:
 		return s.calls.arrive(d)
 	case frameLease:
-		return s.lease(append([]byte(nil), payload...))
+		return s.lease(append(wire.Buffer(), payload...))
 	case frameCut:
 		id := d.int()
 		s.mu.Lock()
@@ -231,6 +232,9 @@ func (s *session) lease(payload []byte) error {
 	}
 	r.Function = function
 	rn := &run{arrived: time.Now()}
+	if len(r.Refs) == 0 { // which would refer to it
+		rn.memory = payload
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	lease, err := s.host.StartLease(id, r, keepGoing, slice, func(o executor.LeaseOutcome) { s.leaseDone(id, o) })
@@ -245,6 +249,10 @@ func (s *session) lease(payload []byte) error {
 // leaseDone tells the client what became of a lease.
 func (s *session) leaseDone(id int64, o executor.LeaseOutcome) {
 	s.mu.Lock()
+	var memory []byte
+	if r := s.runs[id]; r != nil {
+		memory = r.memory
+	}
 	delete(s.runs, id)
 	over := s.over != nil
 	s.mu.Unlock()
@@ -265,7 +273,7 @@ func (s *session) leaseDone(id int64, o executor.LeaseOutcome) {
 		b = appendBytes(binary.AppendUvarint(b, uint64(f.At)), executor.PackError(f.Err))
 	}
 	b = appendSources(b, o.Refs, s.out)
-	s.send(frameDone, b, o.Data)
+	sendFrom(s.wire, frameDone, b, o.Data, memory, nil)
 }
 
 // returned tells the client what became of a call.
@@ -320,14 +328,22 @@ func (s *session) send(kind byte, head, body []byte) { sendFrame(s.wire, kind, h
 // sendFrame sends a frame: as a call if it is a large one, which others may overtake.
 // Then is called when that is through.
 func sendFrame(w *wire.Session, kind byte, head, body []byte, then func(error)) {
+	sendFrom(w, kind, head, body, nil, then)
+}
+
+// sendFrom is sendFrame from memory that may be recycled afterwards.
+func sendFrom(w *wire.Session, kind byte, head, body, memory []byte, then func(error)) {
 	if len(head)+len(body) <= maxFrame {
 		w.Send(kind, head, body)
+		wire.Recycle(memory)
 		return
 	}
 	go func() { // ends with the session at the latest
 		_, _, err := w.Call(context.Background(), []byte{callFrame, kind}, head, body)
 		if err != nil { // a frame arrives, or the session is over
 			w.Kill(fmt.Errorf("remote: a large frame did not arrive: %w", err))
+		} else {
+			wire.Recycle(memory)
 		}
 		if then != nil {
 			then(err)
@@ -352,7 +368,12 @@ func (s *session) Call(ctx context.Context, head, body []byte) ([]byte, [][]byte
 		s.mu.Unlock()
 		return nil, nil, nil
 	case callFrame:
-		return nil, nil, s.Frame(d.byte(), body)
+		if kind := d.byte(); kind != frameLease {
+			err := s.Frame(kind, body)
+			wire.Recycle(body)
+			return nil, nil, err
+		}
+		return nil, nil, s.lease(body)
 	case callRun:
 		if err := s.awaitMark(ctx, d.uint()); err != nil {
 			return nil, nil, err

@@ -118,7 +118,7 @@ func readMessage(r io.Reader, checked bool, limits limits, seen func(call uint32
 		return m, short(err)
 	}
 	// The checksum follows each piece of the body while that is in the cache.
-	m.body = make([]byte, bodyLen)
+	m.body = room(bodyLen)
 	var sum uint32
 	if checked {
 		sum = crc32.Checksum(m.head, castagnoli)
