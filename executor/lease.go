@@ -238,6 +238,9 @@ type hostedLease[A, R any] struct {
 	began     time.Time
 }
 
+// lookAfter is what items last, about, between two looks at the clock: a look costs 50 ns.
+const lookAfter = 10 * time.Microsecond
+
 const (
 	leaseQueued = iota
 	leaseBegun
@@ -291,8 +294,16 @@ func (l *hostedLease[A, R]) Run(r *pool.Runner) {
 		l.done(LeaseOutcome{Err: err, Took: time.Since(l.began)})
 		return
 	}
+	l.began = time.Now()
+	if l.slice > 0 {
+		// The look at the clock below is exact while items cost what they did. This is for
+		// the long item behind many short ones.
+		late := time.AfterFunc(l.slice, func() { l.halt.Store(true) })
+		defer late.Stop()
+	}
 	signal := r.Signal()
 	every, next := 1, 1 // items between looks at the clock
+	var looked time.Duration
 	for i := range l.items {
 		l.at = i
 		v, err := l.fn(a, l.items[i])
@@ -309,14 +320,18 @@ func (l *hostedLease[A, R]) Run(r *pool.Runner) {
 		if l.halt.Load() || signal.Load() != 0 && r.Wanted() {
 			break
 		}
-		if l.slice > 0 && i+1 == next {
+		if i+1 == next && l.slice > 0 {
 			d := time.Since(l.began)
 			if d >= l.slice {
 				break
 			}
-			if d < l.slice/64 {
+			switch since := d - looked; {
+			case since < lookAfter:
 				every *= 2
+			case since > 4*lookAfter:
+				every = max(1, every/4)
 			}
+			looked = d
 			next += every
 		}
 	}
