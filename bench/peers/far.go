@@ -17,6 +17,7 @@ type far struct {
 	submit   func(n int, item time.Duration) (time.Duration, error) // a task an item, all in flight
 	trips    func(n int) ([]time.Duration, error)                   // trivial tasks, one at a time
 	mapped   func(n int, item time.Duration, chunk int) (time.Duration, error)
+	spread   func(n int, mean time.Duration, cost func(i, n int) float64, chunk int) (time.Duration, error)
 	send     func(n int) (time.Duration, error)                     // n bytes one way
 	loop     func(n int, item time.Duration) (time.Duration, error) // without workers, in the peer's language
 	versions map[string]string

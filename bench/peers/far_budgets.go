@@ -52,7 +52,7 @@ func farBudgets() []farBudget {
 		list = append(list, farBudget{"Map speed-up, " + itemName(c.item), itemName(c.item), []string{loopGo}, nearfarTCP + ", Map",
 			c.speedUp, true, "x a plain loop"})
 	}
-	return list
+	return append(list, chunkBudgets()...)
 }
 
 // checkFarBudgets prints each budget with what came out, or why it could not be measured.
@@ -65,7 +65,7 @@ func checkFarBudgets(ctx context.Context, w io.Writer, rounds int, match *regexp
 	for _, c := range budgetCosts {
 		costs = append(costs, c.item)
 	}
-	for _, s := range farScenarios(costs) {
+	for _, s := range append(farScenarios(costs), chunkScenarios()...) {
 		var budgets []farBudget
 		var systems []string
 		for _, b := range farBudgets() {

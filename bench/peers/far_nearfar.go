@@ -52,6 +52,7 @@ func startNearfar(dsn string) func() (*far, error) {
 			close: func() { ex.Close() },
 		}
 		f := w.far()
+		f.spread = spreadOver(ex)
 		f.mapped = func(n int, item time.Duration, chunk int) (time.Duration, error) {
 			in, turns := inputs(n), turnsFor(item)
 			switch {

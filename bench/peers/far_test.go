@@ -179,7 +179,7 @@ func TestEveryFarBudgetIsMeasured(t *testing.T) {
 		costs = append(costs, c.item)
 	}
 	systems := map[string]bool{}
-	for _, s := range farScenarios(costs) {
+	for _, s := range append(farScenarios(costs), chunkScenarios()...) {
 		for _, sys := range s.Systems {
 			systems[s.Name+"|"+sys.Name] = true
 		}
