@@ -368,12 +368,16 @@ func (s *session) Call(ctx context.Context, head, body []byte) ([]byte, [][]byte
 		s.mu.Unlock()
 		return nil, nil, nil
 	case callFrame:
-		if kind := d.byte(); kind != frameLease {
+		switch kind := d.byte(); kind {
+		case frameTask: // whose argument may be large: it is not copied once more
+			return nil, nil, s.task(body)
+		case frameLease:
+			return nil, nil, s.lease(body)
+		default:
 			err := s.Frame(kind, body)
 			wire.Recycle(body)
 			return nil, nil, err
 		}
-		return nil, nil, s.lease(body)
 	case callRun:
 		if err := s.awaitMark(ctx, d.uint()); err != nil {
 			return nil, nil, err
