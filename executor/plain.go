@@ -210,6 +210,11 @@ func (t *plainTask[A, R]) deliverPlain(data []byte) {
 	c.Finished()
 }
 
+func (t *packedTask[A, R]) deliverPlain(data []byte) {
+	t.data = nil // the backend has no more use for it
+	t.plainTask.deliverPlain(data)
+}
+
 // IsPlain reports whether the call was enqueued by EnqueuePlain.
 func (c *Call) IsPlain() bool { _, ok := c.Owner.(plainWork); return ok }
 

@@ -17,7 +17,7 @@ type trip struct {
 
 	mu      sync.Mutex
 	hooks   [][]cell.Hook // in blocks, guarded by mu until they are listed
-	stopped bool        // guarded by mu
+	stopped bool          // guarded by mu
 }
 
 // Fire opens the gate if h's core is what until waits for.

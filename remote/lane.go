@@ -228,7 +228,7 @@ func (ex *Executor) promote(w *worker, at uint32) *entry {
 	if !c.Promote() {
 		ex.later(c.End)
 	}
-	e := ex.mustEntry(c)
+	e := ex.entryOf(c)
 	e.w, e.place = w, at
 	p.e = e
 	w.plain--
@@ -238,11 +238,13 @@ func (ex *Executor) promote(w *worker, at uint32) *entry {
 	return e
 }
 
-// mustEntry is newEntry of a plain call, whose argument was or can be encoded.
-func (ex *Executor) mustEntry(c *executor.Call) *entry {
+// entryOf is the entry of a plain call, whose argument was or can be encoded. If the call is
+// over it says no more than which call that is.
+func (ex *Executor) entryOf(c *executor.Call) *entry {
 	e, err := ex.newEntry(c)
 	if err != nil {
-		panic("remote: the argument of a plain call: " + err.Error())
+		id := c.Seat().ID
+		e = &entry{id: id, call: c, req: &executor.Request{ID: id, Attempt: 1}}
 	}
 	c.SetTag(e)
 	return e
@@ -295,7 +297,7 @@ func (ex *Executor) promoteQueued() {
 				if !c.Promote() {
 					ex.later(c.End)
 				}
-				q := ex.mustEntry(c)
+				q := ex.entryOf(c)
 				ex.tasks[q.id] = q
 				list = append(list, q)
 				ex.queue.n++
