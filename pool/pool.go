@@ -33,6 +33,7 @@ type Config struct {
 type Pool struct {
 	host   Host
 	signal atomic.Uint32 // why running slots should look up at the next item: signal* bits
+	waking atomic.Int64  // how long it takes to wake a slot, in ns; 0: no time, or not known. Set under mu
 
 	mu      sync.Mutex
 	queue   queue
@@ -329,6 +330,12 @@ func (p *Pool) dispatch() {
 			break
 		}
 		begin = append(begin, r)
+	}
+	if len(begin) > 0 {
+		now := clock()
+		for _, r := range begin {
+			r.woken = now
+		}
 	}
 	p.mu.Unlock()
 	for _, r := range begin {

@@ -31,6 +31,9 @@ type Runner struct {
 	from  int // first item of the claim not reported
 	At    int // in a span, the item that runs: for Broke
 	block uint32
+	cost  float64 // of an item, when the claim was made; 0: not known. Written under pool.mu by the owner
+	began int64   // when the claim was: clock. Likewise
+	woken int64   // when it was woken for a span, until it looks for one
 
 	// Tag is whatever the tasks want to leave to the next one on the goroutine.
 	Tag uintptr
@@ -158,7 +161,9 @@ func (r *Runner) find() (t Task, more bool) {
 		return nil, false
 	}
 	if r.slot >= 0 && !r.homeless {
-		if t := r.findLocked(); t != nil {
+		t := r.findLocked()
+		r.woken = 0
+		if t != nil {
 			return t, true
 		}
 	}
@@ -263,7 +268,7 @@ func (r *Runner) stealLocked(prio int) Task {
 		most := uint32(0)
 		for _, v := range p.slots {
 			if v != nil && v != r && v.prio >= prio && v.cuttable() {
-				if lo, hi := v.win.load(); hi-lo > most {
+				if lo, hi := v.win.load(); hi-lo > most && !v.keepsLocked(lo, hi, prio) {
 					victim, most = v, hi-lo
 				}
 			}
@@ -290,7 +295,7 @@ func (r *Runner) stealLocked(prio int) Task {
 func (p *Pool) stealableLocked(prio int) bool {
 	for _, v := range p.slots {
 		if v != nil && v.prio >= prio && v.cuttable() {
-			if lo, hi := v.win.load(); lo != hi {
+			if lo, hi := v.win.load(); !v.keepsLocked(lo, hi, prio) {
 				return true
 			}
 		}
