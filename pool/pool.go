@@ -33,7 +33,6 @@ type Config struct {
 type Pool struct {
 	host   Host
 	signal atomic.Uint32 // why running slots should look up at the next item: signal* bits
-	waking atomic.Int64  // how long it takes to wake a slot, in ns; 0: no time, or not known. Set under mu
 
 	mu      sync.Mutex
 	queue   queue
@@ -54,6 +53,8 @@ type Pool struct {
 	dead    int           // entries that may be dead, at most
 	leveled bool          // some task had a priority other than 0
 	counts  Counts        // of runners that have ended
+
+	waking atomic.Int64 // how long it takes to wake a slot, in ns; 0: no time, or not known. Set under mu
 }
 
 // Reasons to look up.

@@ -31,9 +31,6 @@ type Runner struct {
 	from  int // first item of the claim not reported
 	At    int // in a span, the item that runs: for Broke
 	block uint32
-	cost  float64 // of an item, when the claim was made; 0: not known. Written under pool.mu by the owner
-	began int64   // when the claim was: clock. Likewise
-	woken int64   // when it was woken for a span, until it looks for one
 
 	// Tag is whatever the tasks want to leave to the next one on the goroutine.
 	Tag uintptr
@@ -49,6 +46,10 @@ type Runner struct {
 	homeless bool // owner's: the slot was lent and not given back when the task returned
 
 	Counts
+
+	cost  float64 // of an item, when the claim was made; 0: not known. Written under pool.mu by the owner
+	began int64   // when the claim was: clock. Likewise
+	woken int64   // when it was woken for a span, until it looks for one
 }
 
 // Counts are counters of whoever uses the pool. Each runner has its own, that
