@@ -48,3 +48,33 @@ func (r *Runner) brief(lo, hi uint32) bool {
 func (r *Runner) keepsLocked(lo, hi uint32, prio int) bool {
 	return lo == hi || prio == math.MinInt && r.span != nil && r.brief(lo, hi)
 }
+
+// lookAfter is some times what waking a slot takes: where short Maps come one after the other,
+// the timer is moved on and never fires.
+const lookAfter = 100 * time.Microsecond
+
+// lookAgainLocked has a slot that found nothing but rests that are brief look at them once
+// more, when they should be done: one of their items may be a long one, and the others behind
+// it are to be had then.
+func (p *Pool) lookAgainLocked() {
+	if !p.keptLocked() {
+		return
+	}
+	if p.again == nil {
+		p.again = time.AfterFunc(lookAfter, p.dispatch)
+	} else {
+		p.again.Reset(lookAfter)
+	}
+}
+
+// keptLocked reports whether some slot keeps a rest.
+func (p *Pool) keptLocked() bool {
+	for _, r := range p.slots {
+		if r != nil && r.span != nil && r.span.loose && r.cuttable() {
+			if lo, hi := r.win.load(); lo != hi {
+				return true
+			}
+		}
+	}
+	return false
+}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // A Task is an entry of the queue.
@@ -54,6 +55,7 @@ type Pool struct {
 	leveled bool          // some task had a priority other than 0
 	counts  Counts        // of runners that have ended
 
+	again  *time.Timer  // see lookAgainLocked. Guarded by mu
 	waking atomic.Int64 // how long it takes to wake a slot, in ns; 0: no time, or not known. Set under mu
 }
 
@@ -263,6 +265,7 @@ func (p *Pool) freeLocked(id int) {
 	p.slots[id] = nil
 	p.free = append(p.free, id)
 	if len(p.free) != p.live {
+		p.lookAgainLocked()
 		for _, r := range p.slots {
 			if r != nil && r.span != nil {
 				p.signalLocked(signalHungry, true)
