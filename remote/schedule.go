@@ -2,19 +2,16 @@ package remote
 
 import (
 	"encoding/binary"
-	"fmt"
-	"maps"
-	"math"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/nearfar/nearfar/executor"
 )
 
 // The client holds the schedule: which calls wait, which worker has which, and where
-// values are. It is guarded by Executor.mu. Nothing here calls into package executor
-// with mu held: an outcome may start, or cancel, other calls.
+// values are. It is guarded by Executor.mu. Nothing here calls into package executor with mu
+// held, since an outcome may start, or cancel, other calls, but for what only describes a
+// call: Request, Promote, AppendArgument, Dead, Doomed.
 
 // An entry is a call in the schedule, or a lost value that is computed again.
 type entry struct {
@@ -57,96 +54,6 @@ type stored struct {
 	made    chan struct{} // closed when remake has ended
 	err     error         // how, if it failed
 }
-
-// A queue has the entries that were not sent, by priority.
-type queue struct {
-	levels []*level // the highest first
-	n      int
-}
-
-type level struct {
-	prio int
-	list []*entry
-}
-
-func (q *queue) push(e *entry, front bool) {
-	i, found := slices.BinarySearchFunc(q.levels, e.req.Priority, func(l *level, prio int) int {
-		switch {
-		case l.prio > prio:
-			return -1
-		case l.prio < prio:
-			return 1
-		}
-		return 0
-	})
-	if !found {
-		q.levels = slices.Insert(q.levels, i, &level{prio: e.req.Priority})
-	}
-	l := q.levels[i]
-	if front {
-		l.list = slices.Insert(l.list, 0, e)
-	} else {
-		l.list = append(l.list, e)
-	}
-	q.n++
-}
-
-// remove takes an entry out that is known to be in it.
-func (q *queue) remove(e *entry) {
-	for i, l := range q.levels {
-		if l.prio != e.req.Priority {
-			continue
-		}
-		if at := slices.Index(l.list, e); at >= 0 {
-			l.list = slices.Delete(l.list, at, at+1)
-			q.n--
-			if len(l.list) == 0 {
-				q.levels = slices.Delete(q.levels, i, i+1)
-			}
-		}
-		return
-	}
-}
-
-// position is how many are before e, or -1.
-func (q *queue) position(e *entry) int {
-	n := 0
-	for _, l := range q.levels {
-		for _, o := range l.list {
-			switch {
-			case o == e:
-				return n
-			case o.run != nil:
-				n += o.run.left()
-			default:
-				n++
-			}
-		}
-	}
-	return -1
-}
-
-// load is how many calls a worker has that need a slot.
-func (w *worker) load() int { return len(w.out) - w.waiting + w.plain }
-
-// room is how many more calls a worker is to have. Each slot has one that waits, so that
-// it never waits for a round trip, and more when they are short.
-func (w *worker) room() int {
-	if w.shut() {
-		return 0
-	}
-	return w.threads*(1+w.ex.ahead) - w.load()
-}
-
-// aheadFor is how many calls wait at a slot: as many as last about a millisecond.
-func aheadFor(took float64) int {
-	if took <= 0 {
-		return 1
-	}
-	return int(min(max(1, float64(time.Millisecond)/took), maxAhead))
-}
-
-const maxAhead = 2048
 
 // pump sends what can be sent. mu is held.
 func (ex *Executor) pump() {
@@ -240,70 +147,6 @@ func (ex *Executor) pumpOnce() {
 // maxSkipped is how many entries that cannot be placed now a pump looks behind.
 const maxSkipped = 64
 
-// roomLeft is how many calls the workers would take.
-func (ex *Executor) roomLeft() (n int) {
-	for _, w := range ex.workers {
-		n += max(0, w.room())
-	}
-	return n
-}
-
-// place chooses a worker for e, or none for now: the one that has most of its inputs,
-// else the least loaded. mu is held.
-func (ex *Executor) place(e *entry) *worker {
-	if !ex.here(e) {
-		return nil // it is being made again, and whoever does that pumps
-	}
-	if e.suspect {
-		return ex.cell(e)
-	}
-	room := func(w *worker) bool { return w.room() > 0 && (!e.req.Once || w.load() < w.threads) } // else it might not have started
-	var best *worker
-	var most int64
-	for _, s := range e.inputs {
-		for _, w := range s.holders {
-			if s.size > most && ex.suits(w, e) && room(w) && w.load() < 2*w.threads {
-				best, most = w, s.size
-			}
-		}
-	}
-	if len(e.inputs) > 1 {
-		bytes := map[*worker]int64{}
-		for _, s := range e.inputs {
-			for _, w := range s.holders {
-				if bytes[w] += s.size; bytes[w] > most && ex.suits(w, e) && room(w) {
-					best, most = w, bytes[w]
-				}
-			}
-		}
-	}
-	if best != nil {
-		return best
-	}
-	least := math.Inf(1)
-	for _, w := range ex.workers {
-		if !ex.suits(w, e) {
-			continue
-		}
-		free := room(w)
-		if e.first && !w.shut() && w.load() < w.threads {
-			free = true
-		}
-		if load := float64(w.load()) / float64(w.threads); free && load < least {
-			best, least = w, load
-		}
-	}
-	return best
-}
-
-// suits reports whether w may run e.
-func (ex *Executor) suits(w *worker, e *entry) bool {
-	if w.functions[e.req.Function] != ex.functions[e.req.Function] {
-		return false
-	}
-	return len(e.req.Workers) == 0 || slices.Contains(e.req.Workers, w.name)
-}
-
 // sendTo sends e to w. mu is held.
 func (ex *Executor) sendTo(w *worker, e *entry) {
 	if e.call != nil {
@@ -371,49 +214,6 @@ func (ex *Executor) lockedStored(b []byte, v any) []byte {
 	return ex.appendStored(b, v)
 }
 
-// balance asks the worker that has most waiting for half of that, when another has
-// nothing. mu is held.
-func (ex *Executor) balance() {
-	for _, idle := range ex.workers {
-		if idle.load() >= idle.threads || idle.shut() {
-			continue
-		}
-		var from *worker
-		most := 0
-		for _, w := range ex.workers {
-			if extra := w.load() - w.threads; w != idle && !w.taking && extra > most {
-				from, most = w, extra
-			}
-		}
-		if from == nil {
-			return
-		}
-		ex.take(from, idle, (most+1)/2)
-	}
-}
-
-// take asks a worker for n calls back that another is to have. mu is held.
-func (ex *Executor) take(from, idle *worker, n int) {
-	var ids []byte
-	ex.promoteLast(from, n)
-	list := slices.SortedFunc(maps.Values(from.out), func(a, b *entry) int { return int(b.id - a.id) })
-	for _, e := range list { // the last that were sent, first
-		if n == 0 {
-			break
-		}
-		if e.begun || e.taking || !ex.suits(idle, e) {
-			continue
-		}
-		e.taking = true
-		ids = appendCall(ids, e)
-		n--
-	}
-	if ids != nil {
-		from.taking = true
-		from.wire.Send(frameTake, ids, nil)
-	}
-}
-
 // leave takes an entry from its worker. mu is held.
 func (ex *Executor) leave(w *worker, e *entry) {
 	delete(w.out, e.id)
@@ -475,212 +275,8 @@ func (ex *Executor) freeIfUnneeded(s *stored) {
 	ex.free(s)
 }
 
-// restore has a lost value made again. It is true if it need not be, or never will be:
-// then whoever fetches it is told. mu is held.
-func (ex *Executor) restore(s *stored) bool {
-	if len(s.holders) > 0 || s.data != nil || s.err != nil {
-		return true
-	}
-	if s.remake != nil {
-		return false
-	}
-	if s.req == nil || s.req.Once {
-		s.err = fmt.Errorf("%w: value %d had its last copy on a worker that is gone, and no task that may compute it again, or none whose argument was kept (LineageBytes)", ErrDataLost, s.id)
-		return true
-	}
-	req := *s.req
-	e := &entry{id: s.id, req: &req, value: s}
-	storedIn([]executor.Source{req.Arg}, func(v any) { e.inputs = append(e.inputs, v.(*stored)) })
-	storedIn(req.Refs, func(v any) { e.inputs = append(e.inputs, v.(*stored)) })
-	s.remake, s.made = e, make(chan struct{})
-	ex.retried++
-	ex.restoring = append(ex.restoring, e)
-	return false
-}
-
-// lose is what follows when a worker is gone: what it had runs elsewhere. It returns
-// what is to be done without the lock.
-func (ex *Executor) lose(w *worker, cause error) (then []func()) {
-	ex.mu.Lock()
-	defer ex.mu.Unlock()
-	ex.promoteAll(w)
-	ex.indexed[w.index] = nil
-	w.gone = true
-	ex.busy++ // until Closed has seen to what follows
-	ex.workers = slices.DeleteFunc(ex.workers, func(o *worker) bool { return o == w })
-	ex.tellSlots()
-	for _, s := range ex.values {
-		s.holders = slices.DeleteFunc(s.holders, func(o *worker) bool { return o == w })
-	}
-	list := slices.SortedFunc(maps.Values(w.out), func(a, b *entry) int { return int(a.id - b.id) })
-	sole := w.sole()
-	for _, e := range list {
-		ex.leave(w, e)
-		then = append(then, ex.rerun(w, e, e == sole, cause))
-	}
-	for _, f := range w.kids {
-		if f != nil {
-			then = append(then, func() { f.Cancel(fmt.Errorf("%w: %s, which ran the task that submitted it", ErrWorkerLost, w.name)) })
-		}
-	}
-	w.kids, w.kept = nil, nil
-	ex.full = false
-	if len(ex.workers) == 0 {
-		ex.promoteQueued()
-		if ex.queue.n > 0 {
-			ex.startNoWorkers()
-		}
-	}
-	return then
-}
-
-// rerun says what becomes of a call whose worker is gone, which the loss counts against
-// if it is the sole suspect. mu is held.
-func (ex *Executor) rerun(w *worker, e *entry, sole bool, cause error) func() {
-	e.suspect = true
-	if e.lot != nil {
-		return ex.loseLease(w, e, sole, cause)
-	}
-	if sole {
-		e.lost = append(e.lost, w.name)
-	}
-	if e.call == nil {
-		if len(e.lost) >= ex.cfg.MaxLosses {
-			ex.remove(e)
-			lost := &LostError{Losses: len(e.lost), Workers: e.lost, Cause: cause}
-			ex.remade(e, nil, fmt.Errorf("%w: value %d could not be computed again: %w", ErrDataLost, e.id, lost))
-			return func() {}
-		}
-		ex.queue.push(e, true)
-		return func() {}
-	}
-	if e.req.Once {
-		ex.remove(e)
-		return func() {
-			e.call.Gone()
-			e.call.Lost()
-			e.call.Fail(fmt.Errorf("%w: %s, and the task may have started, which WithAtMostOnce lets it do once: %w", ErrWorkerLost, w.name, cause))
-		}
-	}
-	if len(e.lost) >= ex.cfg.MaxLosses {
-		ex.remove(e)
-		return func() {
-			e.call.Gone()
-			e.call.Lost()
-			e.call.Fail(&LostError{Losses: len(e.lost), Workers: e.lost, Cause: cause})
-		}
-	}
-	ex.remove(e)
-	begun := e.begun || !sole // or it was too short for the worker to have said so
-	return func() {
-		if !begun {
-			e.call.Begin(w.name)
-		}
-		e.call.Gone()
-		if !e.call.Lost() {
-			e.call.Returned()
-			return
-		}
-		next, err := ex.newEntry(e.call)
-		if err != nil {
-			e.call.Fail(err)
-			return
-		}
-		next.suspect, next.lost = e.suspect, e.lost
-		ex.submit(next, true)
-	}
-}
-
 // appendCall appends the number of a call that a worker has, and its place, by which it finds a
 // plain one.
 func appendCall(b []byte, e *entry) []byte {
 	return binary.AppendUvarint(binary.AppendVarint(b, e.id), uint64(e.place))
-}
-
-// misfit says why no worker can run e, or nil. mu is held.
-func (ex *Executor) misfit(e *entry) error {
-	if len(ex.workers) == 0 {
-		return nil
-	}
-	name := e.req.Function
-	var lacking []string
-	for _, w := range ex.workers {
-		switch theirs, ok := w.functions[name]; {
-		case !ok:
-			lacking = append(lacking, w.name+" has no such function (it was built from other sources)")
-		case theirs != ex.functions[name]:
-			lacking = append(lacking, w.name+" has one with other argument or result types (fingerprint "+theirs+", here "+ex.functions[name]+")")
-		default:
-			if len(e.req.Workers) > 0 && !ex.known(e.req.Workers) {
-				return fmt.Errorf("%w: WithWorkers(%s): there is none of that name; there are %s", executor.ErrConfig, strings.Join(e.req.Workers, ", "), strings.Join(ex.names(), ", "))
-			}
-			return nil
-		}
-	}
-	return fmt.Errorf("%w: %s: %s", executor.ErrNotRegistered, name, strings.Join(lacking, "; "))
-}
-
-// known reports whether some worker has one of the names, or had.
-func (ex *Executor) known(names []string) bool {
-	return slices.ContainsFunc(names, func(n string) bool { return ex.met[n] })
-}
-
-func (ex *Executor) names() (list []string) {
-	for _, w := range ex.workers {
-		list = append(list, w.name)
-	}
-	return list
-}
-
-// startNoWorkers fails what waits when there has been no worker for too long. mu is held.
-func (ex *Executor) startNoWorkers() {
-	if ex.noWorkers != nil || ex.closed {
-		return
-	}
-	ex.noWorkers = time.AfterFunc(ex.cfg.NoWorkersTimeout, func() {
-		var calls []*executor.Call
-		var lots []*executor.Lot
-		ex.mu.Lock()
-		ex.noWorkers = nil
-		if len(ex.workers) == 0 {
-			for _, e := range ex.tasks {
-				ex.remove(e)
-				if e.lot != nil {
-					e.lot.stopped, e.lot.queued = true, false
-					lots = append(lots, e.lot.items)
-				} else if e.call != nil {
-					calls = append(calls, e.call)
-				} else {
-					ex.remade(e, nil, fmt.Errorf("%w: value %d: %w", ErrDataLost, e.id, ErrNoWorkers))
-				}
-			}
-			ex.queue = queue{}
-		}
-		ex.mu.Unlock()
-		err := fmt.Errorf("%w: for %v", ErrNoWorkers, ex.cfg.NoWorkersTimeout)
-		for _, c := range calls {
-			c.Fail(err)
-		}
-		for _, l := range lots {
-			l.Fail(err)
-		}
-		ex.base.Changed()
-	})
-}
-
-// remade ends the making of a value again. mu is held.
-func (ex *Executor) remade(e *entry, w *worker, err error) {
-	s := e.value
-	if s.remake != e {
-		return // Close was faster
-	}
-	if w != nil {
-		s.holders = append(s.holders, w)
-		ex.values[s.id] = s
-	} else {
-		s.err = err
-	}
-	s.remake = nil
-	close(s.made)
-	ex.freeIfUnneeded(s)
 }
