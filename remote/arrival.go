@@ -29,7 +29,7 @@ type arrival struct {
 
 var errPlace = errors.New("remote: news of a call that is not there")
 
-// values handles news of plain calls.
+// values handles news of plain calls, on the reading goroutine.
 func (w *worker) values(d *dec) error {
 	list := w.arrived[:0]
 	for len(d.b) > 0 {
@@ -46,15 +46,16 @@ func (w *worker) values(d *dec) error {
 	}
 	w.arrived = list
 	ex := w.ex
+	var wrong error
 	ex.mu.Lock()
 	for i := range list {
 		a := &list[i]
 		if int(a.place) >= len(w.places) || w.places[a.place].call == nil {
-			ex.mu.Unlock()
-			if w.gone {
-				return nil
+			if !w.gone {
+				wrong = errPlace
 			}
-			return errPlace
+			list = list[:i] // which are nobody else's to deliver any more
+			break
 		}
 		if a.took > 0 {
 			ex.note(a.took)
@@ -78,13 +79,13 @@ func (w *worker) values(d *dec) error {
 		if a.e == nil {
 			a.call.DeliverPlain(a.data)
 			through++
-		} else if err := w.promoted(a); err != nil {
-			return err
+		} else if err := w.promoted(a); err != nil && wrong == nil {
+			wrong = err
 		}
 		*a = arrival{}
 	}
 	ex.through(through)
-	return nil
+	return wrong
 }
 
 // promoted handles news of a call that is not plain any more.

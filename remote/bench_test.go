@@ -3,6 +3,7 @@ package remote_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -113,16 +114,69 @@ func BenchmarkSend(b *testing.B) {
 	}
 }
 
-// BenchmarkShape is the countFloats of a value of 8 MB that stays at its worker.
+// BenchmarkShape asks for the length of a value of 8 MB that stays at its worker, and in turn for
+// nothing: x/trip is how much longer that takes, and moved/op the bytes that it moves.
 func BenchmarkShape(b *testing.B) {
 	ex := openFor(b, transports[0].dsn)
 	v := executor.Submit(b.Context(), ex, made, 1_000_000)
 	require.NoError(b, v.Wait(b.Context()))
+	before := bytesOf(ex)
+	var asked, empty []time.Duration
 	for b.Loop() {
+		start := time.Now()
 		if _, err := executor.Then(b.Context(), ex, shape, v).Result(b.Context()); err != nil {
 			b.Fatal(err)
 		}
+		asked = append(asked, time.Since(start))
+		empty = append(empty, trip(b, ex))
 	}
+	b.ReportMetric(quantile(asked, 0.5)/quantile(empty, 0.5), "x/trip")
+	b.ReportMetric(float64(bytesOf(ex)-before)/float64(b.N), "moved/op")
+}
+
+// BenchmarkTripBesideBulk is a trivial task at a time on a worker that is sent an argument of
+// 256 MiB meanwhile: x/alone is how much longer the slowest hundredth takes than without.
+func BenchmarkTripBesideBulk(b *testing.B) {
+	const n, trips = 256 << 20, 2000
+	ex := openFor(b, "proc://?workers=1&threads=2")
+	body := make([]byte, n)
+	var alone, beside []time.Duration
+	for b.Loop() {
+		for range trips {
+			alone = append(alone, trip(b, ex))
+		}
+		f := executor.Submit(b.Context(), ex, countFloats, body)
+		for f.State() == futures.Pending {
+			beside = append(beside, trip(b, ex))
+		}
+		if _, err := f.Result(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(quantile(beside, 0.99)/quantile(alone, 0.99), "x/alone")
+	b.ReportMetric(quantile(alone, 0.99), "alone-p99-ns")
+	b.ReportMetric(quantile(beside, 0.99), "beside-p99-ns")
+	b.ReportMetric(float64(len(beside))/float64(b.N), "trips-beside/op")
+}
+
+// trip is how long a trivial task takes, there and back.
+func trip(b *testing.B, ex executor.Executor) time.Duration {
+	start := time.Now()
+	if _, err := executor.Submit(b.Context(), ex, squared, 3).Result(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	return time.Since(start)
+}
+
+func bytesOf(ex executor.Executor) int64 {
+	s := ex.Stats()
+	return s.BytesSent + s.BytesReceived + s.BytesMoved
+}
+
+// quantile is in ns.
+func quantile(times []time.Duration, q float64) float64 {
+	slices.Sort(times)
+	return float64(times[int(q*float64(len(times)-1))])
 }
 
 // BenchmarkMapItems is a tenth of a second of items of one cost, on the best chunk sizes and

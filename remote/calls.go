@@ -192,8 +192,10 @@ func (p *plainCalls) send(c *executor.HostedPlain, kind int, took time.Duration,
 	if kind == plainTimed {
 		b = binary.AppendUvarint(b, uint64(took))
 	}
-	if len(b)+len(data) > maxFrame {
-		sendFrame(p.s.wire, frameValues, b, data, nil)
+	if len(b)+len(data) > maxFrame { // an error, of many
+		b = binary.AppendVarint(b[:0], c.ID)
+		b = append(binary.AppendVarint(append(b, outcomeError), 0), data[0])
+		sendFrame(p.s.wire, frameDone, b, data[1:], nil)
 		return
 	}
 	p.s.wire.Extend(frameValues, b, data)

@@ -14,6 +14,11 @@ func (w *worker) done(d *dec) error {
 	if outcome == outcomeLease {
 		return w.leaseDone(id, d)
 	}
+	if at := w.placeOf(id); at != 0 {
+		w.ex.mu.Lock()
+		w.plainAt(id, at) // its error is too large for a record
+		w.ex.mu.Unlock()
+	}
 	r := ret{outcome: outcome, took: time.Duration(d.int())}
 	switch outcome {
 	case outcomeValue:
@@ -187,10 +192,8 @@ func (w *worker) remade(e *entry, outcome byte, size int64, data []byte) {
 func (w *worker) begun(id int64, at uint32) {
 	w.ex.mu.Lock()
 	e := w.out[id]
-	if e == nil && int(at) < len(w.places) {
-		if p := &w.places[at]; p.call != nil && p.e == nil && p.call.Seat().ID == id {
-			e = w.ex.promote(w, at)
-		}
+	if e == nil {
+		e = w.plainAt(id, at)
 	}
 	if e != nil {
 		e.begun = true
@@ -238,6 +241,16 @@ func (w *worker) lent(id int64, child uint64) {
 			ex.queue.push(a, true)
 		}
 	}
+}
+
+// plainAt promotes a plain call, if it is there. ex.mu is held.
+func (w *worker) plainAt(id int64, at uint32) *entry {
+	if int(at) < len(w.places) {
+		if p := &w.places[at]; p.call != nil && p.e == nil && p.call.Seat().ID == id {
+			return w.ex.promote(w, at)
+		}
+	}
+	return nil
 }
 
 // placeOf is the place of a plain call, or 0.

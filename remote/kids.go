@@ -73,6 +73,9 @@ func (w *worker) Call(ctx context.Context, head, body []byte) ([]byte, [][]byte,
 	switch d.byte() {
 	case callFrame:
 		kind := d.byte()
+		if kind == frameValues {
+			return nil, nil, errMalformed
+		}
 		err := w.Frame(kind, body)
 		wire.Recycle(body)
 		w.Idle()

@@ -67,6 +67,7 @@ func init() {
 	executor.Register(awaitCtx)
 	executor.Register(deepFib)
 	executor.Register(ownID)
+	executor.Register(errMany)
 	executor.RegisterError(errOdd)
 }
 
@@ -231,6 +232,28 @@ func TestPlainCallsRecurse(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, 89, v)
 	}
+}
+
+// errMany is an error of 40 errors of 16 KB each: more than a frame holds.
+func errMany(_ context.Context, n int) (int, error) {
+	list := make([]error, 40)
+	for i := range list {
+		list[i] = fmt.Errorf("%s %w", strings.Repeat("x", 16<<10), errOdd)
+	}
+	return 0, errors.Join(list...)
+}
+
+func TestPlainCallWithALargeError(t *testing.T) {
+	ctx := watch(t)
+	ex := open(t, narrow)
+	for range 3 {
+		_, err := executor.Submit(ctx, ex, errMany, 1).Result(ctx)
+		require.ErrorIs(t, err, errOdd)
+		require.Greater(t, len(err.Error()), 60<<10)
+	}
+	v, err := executor.Submit(ctx, ex, squared, 5).Result(ctx)
+	require.NoError(t, err)
+	require.Equal(t, 25, v)
 }
 
 // A plain call's function sees what any other's does.

@@ -246,6 +246,8 @@ func (s *session) Call(ctx context.Context, head, body []byte) ([]byte, [][]byte
 			return nil, nil, s.task(body)
 		case frameLease:
 			return nil, nil, s.lease(body)
+		case frameCalls:
+			return nil, nil, errMalformed
 		default:
 			err := s.Frame(kind, body)
 			wire.Recycle(body)
