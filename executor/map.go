@@ -133,7 +133,6 @@ func (j *mapJob[A, R]) start(ctx context.Context, waits bool) (begin, block func
 		return func() { j.startTasks(ctx) }, nothing
 	}
 	s := host.newSpan(j, len(j.items), o.chunk)
-	s.Loose()
 	s.Readers(&j.sheet.Readers)
 	block = nothing
 	if bounded {

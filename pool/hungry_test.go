@@ -188,65 +188,6 @@ func TestCheapThenDear(t *testing.T) {
 	}
 }
 
-// What is left of a claim stays with its slot if it will be done before another could be
-// woken for it; if it turns out dear, the other is woken after the first such item.
-func TestBriefRestStays(t *testing.T) {
-	bubble(t, 2, func(t *testing.T, s *stage) {
-		s.host.delay = 20 * time.Microsecond
-		for _, dear := range []int{1001, 1001, 990, 960, 920} {
-			l := s.loop("", 1001, 0, from(dear))
-			l.item = func(*pool.Runner, int) { time.Sleep(100 * time.Nanosecond) }
-			l.span.Loose()
-			l.push(0)
-			running := func() []int {
-				time.Sleep(time.Millisecond)
-				return l.running()
-			}
-			for _, i := range running() {
-				l.end(i)
-			}
-			now := running()
-			if dear < 1000 {
-				assert.Len(t, now, 2, "dear from %d on", dear)
-			}
-			for ; len(now) > 0; now = running() {
-				l.end(now[0])
-			}
-			l.all(t)
-			if dear > 1000 {
-				assert.Equal(t, 2, l.left, "each slot was in it once")
-			}
-		}
-	})
-}
-
-// A slot that has left a brief rest to another looks again, if one of its items is a long one.
-func TestBriefRestBehindALongItem(t *testing.T) {
-	const inHand = 10 // items of one block
-	for dear := 900; dear < 1000; dear += 3 {
-		bubble(t, 2, func(t *testing.T, s *stage) {
-			s.host.delay = 20 * time.Microsecond
-			for _, dear := range []int{-1, dear} { // by the first, what it takes to wake a slot is known
-				l := s.loop("", 1001, 0, only(dear))
-				var begun atomic.Int64
-				l.item = func(*pool.Runner, int) {
-					begun.Add(1)
-					time.Sleep(100 * time.Nanosecond)
-				}
-				l.span.Loose()
-				l.push(0)
-				time.Sleep(time.Millisecond)
-				assert.GreaterOrEqual(t, begun.Load(), int64(1000-inHand), "item %d is a long one", dear)
-				for _, i := range l.running() {
-					l.end(i)
-				}
-				time.Sleep(time.Millisecond)
-				l.all(t)
-			}
-		})
-	}
-}
-
 // A slot that has gone idle while an item waited is remembered when the item goes on.
 func TestIdleSlotIsRememberedByAWaiter(t *testing.T) {
 	bubble(t, 2, func(t *testing.T, s *stage) {

@@ -47,14 +47,12 @@ type goHost struct {
 	wg         sync.WaitGroup
 	live, most atomic.Int64
 	closed     atomic.Bool
-	delay      time.Duration // before a goroutine starts
 }
 
 func (h *goHost) Go(f func()) {
 	raise(&h.most, h.live.Add(1))
 	h.wg.Go(func() {
 		defer h.live.Add(-1)
-		time.Sleep(h.delay)
 		f()
 	})
 }

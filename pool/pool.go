@@ -6,7 +6,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // A Task is an entry of the queue.
@@ -54,9 +53,6 @@ type Pool struct {
 	dead    int           // entries that may be dead, at most
 	leveled bool          // some task had a priority other than 0
 	counts  Counts        // of runners that have ended
-
-	again  *time.Timer  // see lookAgainLocked. Guarded by mu
-	waking atomic.Int64 // how long it takes to wake a slot, in ns; 0: no time, or not known. Set under mu
 }
 
 // Reasons to look up.
@@ -265,7 +261,6 @@ func (p *Pool) freeLocked(id int) {
 	p.slots[id] = nil
 	p.free = append(p.free, id)
 	if len(p.free) != p.live {
-		p.lookAgainLocked()
 		for _, r := range p.slots {
 			if r != nil && r.span != nil {
 				p.signalLocked(signalHungry, true)
@@ -334,12 +329,6 @@ func (p *Pool) dispatch() {
 			break
 		}
 		begin = append(begin, r)
-	}
-	if len(begin) > 0 {
-		now := clock()
-		for _, r := range begin {
-			r.woken = now
-		}
 	}
 	p.mu.Unlock()
 	for _, r := range begin {

@@ -46,10 +46,6 @@ type Runner struct {
 	homeless bool // owner's: the slot was lent and not given back when the task returned
 
 	Counts
-
-	cost  float64 // of an item, when the claim was made; 0: not known. Written under pool.mu by the owner
-	began int64   // when the claim was: clock. Likewise
-	woken int64   // when it was woken for a span, until it looks for one
 }
 
 // Counts are counters of whoever uses the pool. Each runner has its own, that
@@ -162,9 +158,7 @@ func (r *Runner) find() (t Task, more bool) {
 		return nil, false
 	}
 	if r.slot >= 0 && !r.homeless {
-		t := r.findLocked()
-		r.woken = 0
-		if t != nil {
+		if t := r.findLocked(); t != nil {
 			return t, true
 		}
 	}
@@ -269,7 +263,7 @@ func (r *Runner) stealLocked(prio int) Task {
 		most := uint32(0)
 		for _, v := range p.slots {
 			if v != nil && v != r && v.prio >= prio && v.cuttable() {
-				if lo, hi := v.win.load(); hi-lo > most && !v.keepsLocked(lo, hi, prio) {
+				if lo, hi := v.win.load(); hi-lo > most {
 					victim, most = v, hi-lo
 				}
 			}
@@ -296,7 +290,7 @@ func (r *Runner) stealLocked(prio int) Task {
 func (p *Pool) stealableLocked(prio int) bool {
 	for _, v := range p.slots {
 		if v != nil && v.prio >= prio && v.cuttable() {
-			if lo, hi := v.win.load(); !v.keepsLocked(lo, hi, prio) {
+			if lo, hi := v.win.load(); lo != hi {
 				return true
 			}
 		}

@@ -19,7 +19,6 @@ type Span struct {
 	body  Body
 	n     int
 	fixed int // items a claim, neither cut nor taken back; 0: the span decides
-	loose bool
 
 	readers *atomic.Int32
 	stopped atomic.Bool  // by Stop. Set under pool.mu
@@ -175,11 +174,6 @@ func (s *Span) joinLocked(r *Runner) bool {
 	}
 	r.span = s
 	s.runners++
-	r.began = clock()
-	if r.woken != 0 {
-		s.pool.wokeLocked(r.began - r.woken)
-		r.woken = 0
-	}
 	return true
 }
 
@@ -199,9 +193,6 @@ func (s *Span) claimLocked(r *Runner) bool {
 					share = 1 // there will be more; who finds none cuts off half
 				}
 				size = max(1, min(int(float64(ClaimTime)/s.cost), left/share))
-				if s.loose {
-					size = max(size, int(float64(leastClaim)/s.cost))
-				}
 			}
 		}
 		c = items{s.next, s.next + min(size, left)}
@@ -212,7 +203,7 @@ func (s *Span) claimLocked(r *Runner) bool {
 	s.claims++
 	r.base, r.from, r.At = c.lo, c.lo, c.lo-1
 	r.win.set(0, uint32(c.hi-c.lo))
-	r.block, r.cost = 1, s.cost
+	r.block = 1
 	if s.cost > 0 {
 		r.block = uint32(max(1, blockTime/s.cost))
 	}
@@ -261,17 +252,19 @@ func (s *Span) putBack(r *Runner, next int) {
 // Run runs claims until there are none, or the slot is wanted for something else.
 func (s *Span) Run(r *Runner) {
 	p := s.pool
+	began := time.Now()
 	for more := true; more; {
 		more = s.runClaim(r)
-		now := clock()
+		now := time.Now()
+		d := now.Sub(began)
+		began = now
 		if r.from <= r.At {
 			s.body.Ran(r, r.from, r.At+1)
 		}
 		p.mu.Lock()
 		if ran := r.At + 1 - r.base; ran > 0 {
-			s.cost = max(1, float64(now-r.began)/float64(ran))
+			s.cost = max(1, float64(d)/float64(ran))
 		}
-		r.began = now
 		if more = more && !r.wantedLocked() && s.claimLocked(r); more {
 			p.mu.Unlock()
 			continue
@@ -290,11 +283,7 @@ func (s *Span) Run(r *Runner) {
 // runClaim runs r's claim. It is false if the slot is wanted for something else.
 func (s *Span) runClaim(r *Runner) (more bool) {
 	for {
-		block := r.block
-		if s.loose && r.pool.signal.Load() != 0 {
-			block = 1 // Do would come back after one
-		}
-		at, got := r.win.take(block)
+		at, got := r.win.take(r.block)
 		if got == 0 {
 			return true
 		}
@@ -329,7 +318,7 @@ func (s *Span) heed(r *Runner, sig uint32) (stay bool) {
 		return true
 	}
 	lo, hi := r.win.load()
-	if sig == signalHungry && (lo == hi || r.brief(lo, hi)) {
+	if sig == signalHungry && lo == hi {
 		return true
 	}
 	p := s.pool

@@ -33,7 +33,6 @@ type loop struct {
 	stuck   map[int]bool
 	in      map[*pool.Runner]bool
 	drained int
-	left    int // how often a slot left
 	late    int // that began after Drained
 }
 
@@ -121,7 +120,6 @@ func (l *loop) Left(r *pool.Runner) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.in, r)
-	l.left++
 }
 
 func (l *loop) Drained() {
